@@ -1,0 +1,269 @@
+//! From `main` to the exit code: the only place that reads argv and ends the process.
+
+use crate::agent::{Agent, Verb};
+use crate::cmd::System;
+use crate::code::Code;
+use crate::context::{self, Cx};
+use crate::deadline::{Deadline, SystemClock};
+use crate::dialect::{self, Dialect};
+use crate::env::Env;
+use crate::log::{self, Level, Log};
+use crate::metadata;
+use crate::param::ParamSet;
+use crate::spec::Spec;
+use crate::trace::Trace;
+use crate::validate;
+use crate::verbs::{self, Verdict};
+use std::ffi::OsString;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The whole program of a resource agent: `fn main() -> ExitCode { ocf_lib::run::run::<MyAgent>() }`.
+pub fn run<A: Agent>() -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut args = std::env::args_os();
+        let argv0 = args.next().unwrap_or_default();
+        call::<A>(&argv0, &args.collect::<Vec<_>>(), Env::from_process())
+    }));
+    ExitCode::from(outcome.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        exit_reason(
+            &Env::from_process(),
+            &format!(
+                "internal error, please report it: {}",
+                text.unwrap_or("no text")
+            ),
+        );
+        Code::Generic.number()
+    }))
+}
+
+fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
+    let spec = &A::SPEC;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let dialect = Dialect::detect(argv0, &cwd, &env);
+    let call = dialect::translate(spec, dialect, argv0, args, env);
+    let Some(word) = call.word else {
+        log::stderr(&usage(spec));
+        return Code::Args.number();
+    };
+    // Before anything else is looked at.
+    let Some(verb) = dialect::verb(dialect, &word).filter(|verb| known(spec, dialect, *verb))
+    else {
+        exit_reason(&call.env, &format!("action {word} is not supported"));
+        return Code::Unimplemented.number();
+    };
+    match verb {
+        Verb::MetaData => print(&metadata::document(
+            spec,
+            A::Params::PARAMS,
+            dialect,
+            &call.env,
+        )),
+        Verb::Usage => print(&usage(spec)),
+        Verb::Methods => print(
+            &actions(spec)
+                .map(|word| format!("{word}\n"))
+                .collect::<String>(),
+        ),
+        Verb::Start
+        | Verb::Stop
+        | Verb::Monitor
+        | Verb::Status
+        | Verb::Promote
+        | Verb::Demote
+        | Verb::Notify
+        | Verb::MigrateTo
+        | Verb::MigrateFrom
+        | Verb::Reload
+        | Verb::ReloadAgent
+        | Verb::Recover
+        | Verb::Restart
+        | Verb::ValidateAll => resource::<A>(dialect, verb, call.env),
+    }
+}
+
+/// What the manager of this dialect may ask for: what the agent declares, and what the framework adds.
+fn known(spec: &Spec, dialect: Dialect, verb: Verb) -> bool {
+    match verb {
+        Verb::Start
+        | Verb::Stop
+        | Verb::Monitor
+        | Verb::Status
+        | Verb::MetaData
+        | Verb::Usage
+        | Verb::Methods
+        | Verb::ValidateAll => true,
+        Verb::Recover => dialect == Dialect::Rgmanager || spec.supports(verb),
+        Verb::Restart => {
+            matches!(dialect, Dialect::Rgmanager | Dialect::Lsb) || spec.supports(verb)
+        }
+        Verb::Promote
+        | Verb::Demote
+        | Verb::Notify
+        | Verb::MigrateTo
+        | Verb::MigrateFrom
+        | Verb::Reload
+        | Verb::ReloadAgent => spec.supports(verb),
+    }
+}
+
+fn resource<A: Agent>(dialect: Dialect, verb: Verb, env: Env) -> u8 {
+    // An API of another major version means other rules: both sides must refuse (OCF 1.1, section 3.2).
+    if env
+        .get("OCF_RA_VERSION_MAJOR")
+        .is_some_and(|major| !major.is_empty() && major != "1")
+    {
+        exit_reason(
+            &env,
+            "the caller speaks another major version of the resource agent API than 1",
+        );
+        return Code::Unimplemented.number();
+    }
+    let tag = format!(
+        "{}({})[{}]",
+        A::SPEC.name,
+        context::instance(&env),
+        std::process::id()
+    );
+    let log = if dialect == Dialect::Rgmanager {
+        Log::rgmanager(tag)
+    } else {
+        Log::from_env(tag, &env)
+    };
+    let secrets: Vec<&str> = A::Params::PARAMS
+        .iter()
+        .filter(|param| param.secret)
+        .map(|param| param.name)
+        .collect();
+    let cx = Cx {
+        verb,
+        type_name: A::SPEC.name,
+        dialect,
+        deadline: deadline(&A::SPEC, verb, &env),
+        log,
+        trace: Trace::from_env(A::SPEC.name, verb.word(), &env, &secrets),
+        runner: Box::new(System),
+        clock: Box::new(SystemClock),
+        env,
+    };
+    let verdict = finish::<A>(&cx);
+    dialect::exit_code(dialect, verb, verdict.code)
+}
+
+/// Carries out the action and tells its result in every way the caller may look at.
+pub(crate) fn finish<A: Agent>(cx: &Cx) -> Verdict {
+    let verdict = if cx.verb() == Verb::ValidateAll {
+        validate_all::<A>(cx)
+    } else {
+        verbs::perform::<A>(cx)
+    };
+    if let Some(reason) = &verdict.reason {
+        exit_reason(cx.env(), reason);
+        let level = if matches!(verdict.code, Code::Success | Code::NotRunning) {
+            Level::Info
+        } else {
+            Level::Error
+        };
+        cx.say(level, reason);
+    }
+    if cx.verb() == Verb::Status || cx.dialect() == Dialect::Heartbeat && cx.verb() == Verb::Monitor
+    {
+        // Heartbeat judges by these words.
+        let running = matches!(
+            verdict.code,
+            Code::Success | Code::RunningPromoted | Code::Degraded | Code::DegradedPromoted
+        );
+        print(if running { "running\n" } else { "stopped\n" });
+    }
+    cx.trace.line(&format!(
+        "{} ends with {}",
+        cx.verb().word(),
+        verdict.code.number()
+    ));
+    verdict
+}
+
+fn validate_all<A: Agent>(cx: &Cx) -> Verdict {
+    let findings = validate::findings::<A>(cx);
+    if cx.env().get("OCF_OUTPUT_FORMAT") == Some("json") {
+        print(&format!(
+            "{}\n",
+            validate::as_json(cx.type_name, cx.check_level(), &findings)
+        ));
+    }
+    match findings.split_first() {
+        None => Verdict::success(),
+        Some((first, rest)) => {
+            for finding in rest {
+                exit_reason(cx.env(), &finding.text);
+            }
+            // The manager shows the last reason: it goes with the code.
+            Verdict {
+                code: first.code,
+                reason: Some(first.text.clone()),
+            }
+        }
+    }
+}
+
+/// The operation's own timeout less a margin for saying why; without one, the declared timeout.
+fn deadline(spec: &Spec, verb: Verb, env: &Env) -> Deadline {
+    let asked = env
+        .get("OCF_RESKEY_CRM_meta_timeout")
+        .and_then(|ms| ms.trim().parse::<u64>().ok())
+        .filter(|ms| *ms > 0);
+    let declared = spec
+        .row(verb)
+        .or_else(|| spec.row(Verb::Monitor))
+        .map_or(20, |row| u64::from(row.timeout));
+    let span = Duration::from_millis(asked.unwrap_or(declared * 1000));
+    Deadline::after(span.saturating_sub(margin(span)))
+}
+
+/// A twentieth, at least 50 ms and at most a second.
+fn margin(span: Duration) -> Duration {
+    (span / 20).clamp(Duration::from_millis(50), Duration::from_secs(1))
+}
+
+fn actions(spec: &Spec) -> impl Iterator<Item = &'static str> {
+    let mut words: Vec<&str> = spec.actions.iter().map(|row| row.verb.word()).collect();
+    words.extend([Verb::Usage.word(), Verb::Methods.word()]);
+    words.dedup();
+    words.into_iter()
+}
+
+fn usage(spec: &Spec) -> String {
+    let words: Vec<&str> = actions(spec).collect();
+    format!(
+        "usage: {} {{{}}}\n\n{}\n\nparameters are read from the environment, as OCF_RESKEY_<name>; \
+         `{} meta-data` describes them\n",
+        spec.name,
+        words.join("|"),
+        spec.short,
+        spec.name
+    )
+}
+
+/// Writes to stdout; a reader that went away is an error only for what it was to read.
+fn print(text: &str) -> u8 {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Code::Success.number(),
+        Err(_) => Code::Generic.number(),
+    }
+}
+
+/// The line on stderr that a cluster manager shows beside a failed action.
+fn exit_reason(env: &Env, reason: &str) {
+    let prefix = env
+        .get("OCF_EXIT_REASON_PREFIX")
+        .unwrap_or("ocf-exit-reason:");
+    log::stderr(&format!("{prefix}{}", crate::code::one_line(reason)));
+}

@@ -1,0 +1,178 @@
+//! What an agent says about itself: names, prose, actions. Parameters are in [`crate::param`].
+
+use crate::agent::Verb;
+
+/// One row of the agent's actions. Built with [`action`].
+#[derive(Clone, Copy, Debug)]
+pub struct Action {
+    pub verb: Verb,
+    /// Recommended timeout, seconds. Also the deadline when the caller gives none.
+    pub timeout: u32,
+    /// Recommended interval, seconds; only for recurring actions.
+    pub interval: Option<u32>,
+    /// `OCF_CHECK_LEVEL` of this row.
+    pub depth: Option<u32>,
+    pub role: Option<Role>,
+}
+
+/// Role of a promotable resource that an action is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Promoted,
+    Unpromoted,
+}
+
+/// A row for `verb` with its timeout in seconds.
+pub const fn action(verb: Verb, timeout: u32) -> Action {
+    Action {
+        verb,
+        timeout,
+        interval: None,
+        depth: None,
+        role: None,
+    }
+}
+
+impl Action {
+    #[must_use]
+    pub const fn every(mut self, seconds: u32) -> Self {
+        self.interval = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub const fn depth(mut self, level: u32) -> Self {
+        self.depth = Some(level);
+        self
+    }
+
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> Self {
+        self.role = Some(role);
+        self
+    }
+}
+
+/// A name from another manager's world and the parameters that its value stands for.
+///
+/// With a separator, the value is split and its parts given to `targets` in order:
+/// Heartbeat's `10.0.0.1/24/eth0` is `ip`, `cidr_netmask`, `nic`.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign {
+    pub name: &'static str,
+    pub targets: &'static [&'static str],
+    pub separator: Option<char>,
+    pub short: &'static str,
+}
+
+/// A foreign name for one parameter.
+pub const fn foreign(name: &'static str, target: &'static [&'static str]) -> Foreign {
+    Foreign {
+        name,
+        targets: target,
+        separator: None,
+        short: "",
+    }
+}
+
+impl Foreign {
+    #[must_use]
+    pub const fn split(mut self, separator: char) -> Self {
+        self.separator = Some(separator);
+        self
+    }
+
+    #[must_use]
+    pub const fn short(mut self, text: &'static str) -> Self {
+        self.short = text;
+        self
+    }
+}
+
+/// How rgmanager knows this kind of resource, where that differs from the OCF agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Rgmanager {
+    /// Type name of the stock agent: other agents' metadata refers to it.
+    pub type_name: &'static str,
+    /// Names of `cluster.conf`; the first is the primary one. Without a row a parameter keeps its name.
+    pub names: &'static [Foreign],
+    /// Attributes of the stock agent that have no meaning here: accepted and ignored.
+    pub ignored: &'static [&'static str],
+    /// Attributes of `<special tag="rgmanager"><attributes .../>`.
+    pub special: &'static [(&'static str, &'static str)],
+}
+
+/// Everything an agent says about itself.
+#[derive(Clone, Copy)]
+pub struct Spec {
+    /// OCF type name, and so the name under which it is installed.
+    pub name: &'static str,
+    pub version: &'static str,
+    pub short: &'static str,
+    pub long: &'static str,
+    pub actions: &'static [Action],
+    /// Whether start and what changes the system need root (code 4 otherwise).
+    pub needs_root: bool,
+    pub rgmanager: Option<Rgmanager>,
+    /// Positional arguments in `haresources`.
+    pub heartbeat: &'static [Foreign],
+}
+
+impl Spec {
+    pub const fn new(name: &'static str, version: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            short: "",
+            long: "",
+            actions: &[],
+            needs_root: false,
+            rgmanager: None,
+            heartbeat: &[],
+        }
+    }
+
+    #[must_use]
+    pub const fn short(mut self, text: &'static str) -> Self {
+        self.short = text;
+        self
+    }
+
+    #[must_use]
+    pub const fn long(mut self, text: &'static str) -> Self {
+        self.long = text;
+        self
+    }
+
+    #[must_use]
+    pub const fn actions(mut self, rows: &'static [Action]) -> Self {
+        self.actions = rows;
+        self
+    }
+
+    #[must_use]
+    pub const fn needs_root(mut self) -> Self {
+        self.needs_root = true;
+        self
+    }
+
+    #[must_use]
+    pub const fn rgmanager(mut self, known_as: Rgmanager) -> Self {
+        self.rgmanager = Some(known_as);
+        self
+    }
+
+    #[must_use]
+    pub const fn heartbeat(mut self, positional: &'static [Foreign]) -> Self {
+        self.heartbeat = positional;
+        self
+    }
+
+    pub fn row(&self, verb: Verb) -> Option<&'static Action> {
+        self.actions.iter().find(|row| row.verb == verb)
+    }
+
+    pub fn supports(&self, verb: Verb) -> bool {
+        self.row(verb).is_some()
+    }
+}

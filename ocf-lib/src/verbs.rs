@@ -1,0 +1,317 @@
+//! The verbs: what start, stop, monitor and the rest mean, for every agent alike.
+
+use crate::agent::{Agent, Faults, State, Verb};
+use crate::code::{Code, Fault, Kind};
+use crate::context::Cx;
+use crate::dialect::Dialect;
+use crate::param::{ParamSet, Reader};
+use std::time::Duration;
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub code: Code,
+    /// For the cluster manager's status; printed as the exit reason.
+    pub reason: Option<String>,
+}
+
+impl Verdict {
+    pub const fn success() -> Self {
+        Self {
+            code: Code::Success,
+            reason: None,
+        }
+    }
+
+    fn because(code: Code, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: Some(reason.into()),
+        }
+    }
+}
+
+impl From<Fault> for Verdict {
+    fn from(fault: Fault) -> Self {
+        Self::because(fault.code(), fault.reason())
+    }
+}
+
+impl From<Result<(), Fault>> for Verdict {
+    fn from(result: Result<(), Fault>) -> Self {
+        result.map_or_else(Self::from, |()| Self::success())
+    }
+}
+
+/// Carries out an action that is about a resource (not meta-data, usage or validate-all).
+pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
+    match cx.verb() {
+        Verb::Stop => stop::<A>(cx),
+        Verb::Monitor | Verb::Status => monitor::<A>(cx),
+        Verb::Start => ready::<A>(cx).and_then(|agent| start(&agent, cx)).into(),
+        Verb::Recover | Verb::Restart => {
+            let stopped = stop::<A>(cx);
+            if stopped.code == Code::Success {
+                ready::<A>(cx).and_then(|agent| start(&agent, cx)).into()
+            } else {
+                stopped
+            }
+        }
+        Verb::Promote => with_ready::<A>(cx, promote),
+        Verb::Demote => with_ready::<A>(cx, demote),
+        Verb::MigrateTo => with_ready::<A>(cx, |agent, cx| agent.migrate_to(cx).into()),
+        Verb::MigrateFrom => with_ready::<A>(cx, |agent, cx| {
+            agent
+                .migrate_from(cx)
+                .and_then(|()| settle(agent, cx, "did not arrive", State::is_running))
+                .into()
+        }),
+        Verb::Reload | Verb::ReloadAgent => {
+            with_ready::<A>(cx, |agent, cx| agent.reload_agent(cx).into())
+        }
+        // Its result is ignored by Pacemaker, and anything but 0 only confuses: what failed is logged.
+        Verb::Notify => {
+            if let Err(fault) = ready::<A>(cx).and_then(|agent| agent.notify(cx)) {
+                cx.warn(fault.reason());
+            }
+            Verdict::success()
+        }
+        Verb::ValidateAll | Verb::MetaData | Verb::Usage | Verb::Methods => Verdict::success(),
+    }
+}
+
+fn with_ready<A: Agent>(cx: &Cx, act: impl FnOnce(&A, &Cx) -> Verdict) -> Verdict {
+    match ready::<A>(cx) {
+        Ok(agent) => act(&agent, cx),
+        Err(fault) => fault.into(),
+    }
+}
+
+/// The agent for an action that changes something: every parameter must be right, and the host fit.
+fn ready<A: Agent>(cx: &Cx) -> Result<A, Fault> {
+    let mut reader = Reader::new(cx.env());
+    let params = A::Params::read(&mut reader);
+    let problems = reader.into_problems();
+    let (Some(params), None) = (params, problems.first()) else {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        return Err(Fault::configured(all.join("; ")));
+    };
+    let agent = A::new(params, cx);
+    agent.check(cx)?;
+    if A::SPEC.needs_root && !nix::unistd::geteuid().is_root() {
+        return Err(Fault::perm(format!(
+            "{} must be run as root",
+            cx.verb().word()
+        )));
+    }
+    agent.check_host(cx)?;
+    Ok(agent)
+}
+
+/// The agent for an action that must not fail over configuration: a bad value is replaced by its
+/// default, with a warning. `None`: what identifies the resource is missing, so it cannot be here.
+fn lenient<A: Agent>(cx: &Cx) -> Result<A, String> {
+    let mut reader = Reader::new(cx.env());
+    let params = A::Params::read(&mut reader);
+    let all: Vec<String> = reader
+        .into_problems()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let text = all.join("; ");
+    match params {
+        Some(params) => {
+            if !text.is_empty() {
+                cx.warn(format!("{text}; going on with the default"));
+            }
+            Ok(A::new(params, cx))
+        }
+        None => Err(text),
+    }
+}
+
+fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
+    match agent.probe(cx)? {
+        State::Running | State::Degraded(_) => return Ok(()),
+        // A started resource is an unpromoted one.
+        State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_) => {
+            return agent
+                .demote(cx)
+                .and_then(|()| settle(agent, cx, "did not demote", State::is_running));
+        }
+        State::Stopped | State::Failed(_) => {}
+    }
+    let result = agent.start(cx).and_then(|()| {
+        settle(agent, cx, "did not come up", |s| {
+            s.is_running() || s.is_promoted()
+        })
+    });
+    if result.is_err() {
+        // The next stop would do it too; but a manager that blocks instead must not find half a resource.
+        let mut faults = Faults::default();
+        agent.stop(cx, &mut faults);
+        for fault in faults.iter() {
+            cx.warn(format!("while taking back the failed start: {fault}"));
+        }
+    }
+    result
+}
+
+fn stop<A: Agent>(cx: &Cx) -> Verdict {
+    if cx.dialect() == Dialect::Rgmanager && crate::dialect::still_referenced(cx.env()) {
+        cx.info("still in use by another service of this node: left running");
+        return Verdict::success();
+    }
+    let agent = match lenient::<A>(cx) {
+        Ok(agent) => agent,
+        Err(text) => {
+            cx.info(format!(
+                "considered stopped, as it cannot have been started: {text}"
+            ));
+            return Verdict::success();
+        }
+    };
+    let mut faults = Faults::default();
+    agent.stop(cx, &mut faults);
+    let reasons = |last: &str| {
+        let mut all: Vec<&str> = faults.iter().map(Fault::reason).collect();
+        all.push(last);
+        all.join("; ")
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // Only this probe can make the stop a success.
+        match agent.probe(cx) {
+            Ok(State::Stopped) => {
+                for fault in faults.iter() {
+                    cx.warn(fault.reason());
+                }
+                return Verdict::success();
+            }
+            Err(fault) => return Verdict::because(stop_code(&faults), reasons(fault.reason())),
+            Ok(state) if !faults.is_empty() => {
+                return Verdict::because(
+                    stop_code(&faults),
+                    reasons(state.reason().unwrap_or("still running")),
+                );
+            }
+            Ok(_) if cx.expired() => {
+                return Verdict::because(
+                    Code::Generic,
+                    reasons("still running when the time was up"),
+                );
+            }
+            Ok(_) => wait(cx, &mut pause),
+        }
+    }
+}
+
+/// A failed stop fences the node: only "failed" and "not permitted" are worth telling apart.
+fn stop_code(faults: &Faults) -> Code {
+    if faults.iter().any(|fault| fault.kind() == Kind::Perm) {
+        Code::Perm
+    } else {
+        Code::Generic
+    }
+}
+
+fn monitor<A: Agent>(cx: &Cx) -> Verdict {
+    let agent = match lenient::<A>(cx) {
+        Ok(agent) => agent,
+        Err(text) if cx.is_probe() => {
+            cx.info(format!(
+                "considered stopped, as it cannot have been started: {text}"
+            ));
+            return Verdict {
+                code: Code::NotRunning,
+                reason: None,
+            };
+        }
+        Err(text) => return Verdict::because(Code::Generic, text),
+    };
+    match agent.probe(cx) {
+        Ok(state) => {
+            agent.observed(cx, &state);
+            let reason = match &state {
+                State::Stopped if !cx.is_probe() => {
+                    Some(format!("{} is not running", cx.instance()))
+                }
+                other => other.reason().map(str::to_owned),
+            };
+            Verdict {
+                code: state.code(),
+                reason,
+            }
+        }
+        // Software that is missing on this node is the one fault that a probe may name by its code.
+        Err(fault) if cx.is_probe() && fault.kind() == Kind::Installed => Verdict::from(fault),
+        Err(fault) => Verdict::because(Code::Generic, fault.reason()),
+    }
+}
+
+fn promote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
+    match agent.probe(cx) {
+        Err(fault) => fault.into(),
+        Ok(State::Promoted | State::DegradedPromoted(_)) => Verdict::success(),
+        Ok(State::Stopped) => Verdict::because(
+            Code::NotRunning,
+            format!("cannot promote: {} is not running", cx.instance()),
+        ),
+        Ok(State::FailedPromoted(why)) => Verdict::because(Code::FailedPromoted, why),
+        Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
+        Ok(State::Running | State::Degraded(_)) => agent
+            .promote(cx)
+            .and_then(|()| settle(agent, cx, "did not become promoted", State::is_promoted))
+            .into(),
+    }
+}
+
+fn demote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
+    match agent.probe(cx) {
+        Err(fault) => fault.into(),
+        Ok(State::Running | State::Degraded(_)) => Verdict::success(),
+        Ok(State::Stopped) => Verdict::because(
+            Code::NotRunning,
+            format!("cannot demote: {} is not running", cx.instance()),
+        ),
+        Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
+        Ok(State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_)) => agent
+            .demote(cx)
+            .and_then(|()| settle(agent, cx, "did not demote", State::is_running))
+            .into(),
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+fn wait(cx: &Cx, pause: &mut Duration) {
+    cx.sleep(*pause);
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
+}
+
+/// Probes until the state is the wanted one or the time is up.
+fn settle<A: Agent>(
+    agent: &A,
+    cx: &Cx,
+    failure: &str,
+    wanted: impl Fn(&State) -> bool,
+) -> Result<(), Fault> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let state = agent.probe(cx)?;
+        if wanted(&state) {
+            return Ok(());
+        }
+        if cx.expired() {
+            let seen = state
+                .reason()
+                .map_or_else(|| format!("it is {state:?}").to_lowercase(), str::to_owned);
+            return Err(Fault::generic(format!(
+                "{} {failure} in time: {seen}",
+                cx.instance()
+            )));
+        }
+        wait(cx, &mut pause);
+    }
+}

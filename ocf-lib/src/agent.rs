@@ -225,10 +225,7 @@ pub trait Agent: Sized {
 }
 
 fn unsupported(cx: &Cx) -> Result<(), Fault> {
-    Err(Fault::unimplemented(format!(
-        "action {} is not supported",
-        cx.verb().word()
-    )))
+    Err(Fault::unimplemented(format!("action {} is not supported", cx.verb().word())))
 }
 
 #[cfg(test)]

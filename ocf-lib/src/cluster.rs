@@ -19,26 +19,16 @@ fn bounded(cx: &Cx, cmd: &Cmd) -> Result<String, Fault> {
         return Ok(output.stdout_text());
     }
     let name = cmd.program().to_string_lossy();
-    Err(Fault::generic(format!(
-        "{name} {}: {}",
-        output.how_it_ended(),
-        output.complaint()
-    )))
+    Err(Fault::generic(format!("{name} {}: {}", output.how_it_ended(), output.complaint())))
 }
 
 /// The node whose attributes an action is about: the host when the resource's container asks for that
 /// (`container-attribute-target=host`), else the node the action is meant for, else this machine.
 pub fn node_name(cx: &Cx) -> String {
-    let host = (cx.meta("container_attribute_target") == Some("host"))
-        .then(|| cx.meta("physical_host"))
-        .flatten();
+    let host =
+        (cx.meta("container_attribute_target") == Some("host")).then(|| cx.meta("physical_host")).flatten();
     host.or_else(|| cx.meta("on_node")).map_or_else(
-        || {
-            nix::unistd::gethostname()
-                .ok()
-                .and_then(|name| name.into_string().ok())
-                .unwrap_or_default()
-        },
+        || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
         str::to_owned,
     )
 }
@@ -55,20 +45,12 @@ pub fn delete_promotion_score(cx: &Cx) -> Result<(), Fault> {
 }
 
 fn promotion(cx: &Cx) -> Cmd {
-    let attribute = format!(
-        "master-{}",
-        cx.instance().split(':').next().unwrap_or_default()
-    );
+    let attribute = format!("master-{}", cx.instance().split(':').next().unwrap_or_default());
     Cmd::new("crm_attribute").args(["-N", &node_name(cx), "-n", &attribute, "-l", "reboot", "-Q"])
 }
 
 /// A transient node attribute through `attrd_updater`; `dampen` delays and joins the writes.
-pub fn set_node_attribute(
-    cx: &Cx,
-    name: &str,
-    value: &str,
-    dampen: Option<Duration>,
-) -> Result<(), Fault> {
+pub fn set_node_attribute(cx: &Cx, name: &str, value: &str, dampen: Option<Duration>) -> Result<(), Fault> {
     let mut cmd = Cmd::new("attrd_updater").args(["-n", name, "-N", &node_name(cx), "-U", value]);
     if let Some(dampen) = dampen {
         cmd = cmd.args(["-d", &format!("{}s", dampen.as_secs())]);
@@ -77,11 +59,7 @@ pub fn set_node_attribute(
 }
 
 pub fn delete_node_attribute(cx: &Cx, name: &str) -> Result<(), Fault> {
-    bounded(
-        cx,
-        &Cmd::new("attrd_updater").args(["-n", name, "-N", &node_name(cx), "-D"]),
-    )
-    .map(drop)
+    bounded(cx, &Cmd::new("attrd_updater").args(["-n", name, "-N", &node_name(cx), "-D"])).map(drop)
 }
 
 /// Before or after the operation that a notification is about.
@@ -157,11 +135,7 @@ impl Notification {
 
 /// A list may be unset, empty or a single blank.
 fn words(cx: &Cx, name: &str) -> Vec<String> {
-    cx.meta(name)
-        .unwrap_or_default()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
+    cx.meta(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -179,10 +153,7 @@ mod tests {
         let commands = bench.commands();
         let cx = bench.into_cx();
         set_promotion_score(&cx, 10).unwrap();
-        assert_eq!(
-            commands.borrow()[0],
-            "crm_attribute -N n1 -n master-p1 -l reboot -Q -v 10"
-        );
+        assert_eq!(commands.borrow()[0], "crm_attribute -N n1 -n master-p1 -l reboot -Q -v 10");
     }
 
     #[test]
@@ -198,18 +169,10 @@ mod tests {
     #[test]
     fn a_failing_call_quotes_the_tool() {
         let cx = Bench::new("Stateful", Verb::Start)
-            .answer(
-                "crm_attribute",
-                102,
-                "",
-                "Error performing operation: Not connected\n",
-            )
+            .answer("crm_attribute", 102, "", "Error performing operation: Not connected\n")
             .into_cx();
         let fault = delete_promotion_score(&cx).unwrap_err();
-        assert_eq!(
-            fault.reason(),
-            "crm_attribute exited 102: Error performing operation: Not connected"
-        );
+        assert_eq!(fault.reason(), "crm_attribute exited 102: Error performing operation: Not connected");
     }
 
     #[test]
@@ -223,17 +186,8 @@ mod tests {
             .set("OCF_RESKEY_CRM_meta_notify_stop_uname", " ")
             .into_cx();
         let note = Notification::from_cx(&cx).unwrap();
-        assert_eq!(
-            (note.when, note.operation.as_str()),
-            (When::Post, "promote")
-        );
-        assert_eq!(
-            note.promoted,
-            [Member {
-                resource: "p:0".into(),
-                node: "n1".into()
-            }]
-        );
+        assert_eq!((note.when, note.operation.as_str()), (When::Post, "promote"));
+        assert_eq!(note.promoted, [Member { resource: "p:0".into(), node: "n1".into() }]);
         assert!(note.stop.is_empty() && note.start.is_empty());
     }
 

@@ -32,12 +32,7 @@ pub struct Cmd {
 impl Cmd {
     /// A program name looked up on [`PATH`], or an absolute path.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            stdin: None,
-        }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), stdin: None }
     }
 
     #[must_use]
@@ -55,8 +50,7 @@ impl Cmd {
     /// One more variable for the child; its value is never logged.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.into(), Secret::new(value.as_ref().as_bytes().to_vec())));
+        self.env.push((name.into(), Secret::new(value.as_ref().as_bytes().to_vec())));
         self
     }
 
@@ -120,9 +114,7 @@ impl Output {
                 .find(|line| !line.is_empty())
                 .map(str::to_owned)
         };
-        last(&self.stderr)
-            .or_else(|| last(&self.stdout))
-            .unwrap_or_else(|| "it said nothing".into())
+        last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| "it said nothing".into())
     }
 
     /// `exited 1`, `was killed by signal 9`.
@@ -139,9 +131,14 @@ impl Output {
 #[derive(Debug)]
 pub enum CmdError {
     /// No such program on [`PATH`].
-    Missing { program: String },
+    Missing {
+        program: String,
+    },
     /// It was still running at the deadline and has been killed.
-    TimedOut { program: String, after: Duration },
+    TimedOut {
+        program: String,
+        after: Duration,
+    },
     Io {
         program: String,
         error: std::io::Error,
@@ -186,22 +183,14 @@ pub fn checked(runner: &dyn Runner, cmd: &Cmd, deadline: Deadline) -> Result<Out
     if output.success() {
         return Ok(output);
     }
-    let name = Path::new(cmd.program())
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    Err(Fault::generic(format!(
-        "{name} {}: {}",
-        output.how_it_ended(),
-        output.complaint()
-    )))
+    let name = Path::new(cmd.program()).file_name().unwrap_or_default().to_string_lossy();
+    Err(Fault::generic(format!("{name} {}: {}", output.how_it_ended(), output.complaint())))
 }
 
 /// The absolute path of a program on [`PATH`], if it is there and executable.
 pub fn which(program: &OsStr) -> Option<PathBuf> {
-    let executable = |path: &Path| {
-        nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file()
-    };
+    let executable =
+        |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
     let direct = Path::new(program);
     if direct.is_absolute() {
         return executable(direct).then(|| direct.to_owned());
@@ -209,9 +198,7 @@ pub fn which(program: &OsStr) -> Option<PathBuf> {
     if direct.components().count() != 1 {
         return None;
     }
-    PATH.split(':')
-        .map(|dir| Path::new(dir).join(direct))
-        .find(|path| executable(path))
+    PATH.split(':').map(|dir| Path::new(dir).join(direct)).find(|path| executable(path))
 }
 
 /// Real child processes.
@@ -219,23 +206,15 @@ pub struct System;
 
 impl Runner for System {
     fn run(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, CmdError> {
-        let program = Path::new(cmd.program())
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let program = Path::new(cmd.program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(path) = which(cmd.program()) else {
             return Err(CmdError::Missing { program });
         };
         let started = Instant::now();
-        let io = |error| CmdError::Io {
-            program: program.clone(),
-            error,
-        };
+        let io = |error| CmdError::Io { program: program.clone(), error };
         let mut child = spawn(&path, cmd).map_err(io)?;
         let mut guard = GroupKill(Some(child.id()));
-        let mut pipes =
-            Pipes::new(&mut child, cmd.stdin_bytes().unwrap_or_default()).map_err(io)?;
+        let mut pipes = Pipes::new(&mut child, cmd.stdin_bytes().unwrap_or_default()).map_err(io)?;
         let mut pause = Duration::from_micros(200);
         let status = loop {
             // Output first: a child that has ended may have left its last words in the pipe.
@@ -247,10 +226,7 @@ impl Runner for System {
             if deadline.expired() {
                 drop(guard);
                 let _ = child.wait();
-                return Err(CmdError::TimedOut {
-                    program,
-                    after: started.elapsed(),
-                });
+                return Err(CmdError::TimedOut { program, after: started.elapsed() });
             }
             let span = deadline.left_or(pause);
             if open {
@@ -271,10 +247,7 @@ impl Runner for System {
 }
 
 fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place that starts children"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts children")]
     let mut command = Command::new(path);
     command
         .args(cmd.arguments())
@@ -282,11 +255,7 @@ fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
         .env_remove("LANG")
         .env_remove("LANGUAGE")
         .env("PATH", PATH)
-        .stdin(if cmd.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if cmd.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -309,10 +278,8 @@ struct GroupKill(Option<u32>);
 impl Drop for GroupKill {
     fn drop(&mut self) {
         if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
-            let _ = nix::sys::signal::killpg(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            let _ =
+                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
     }
 }
@@ -331,8 +298,7 @@ impl<R: Read> Stream<R> {
                 Ok(0) => self.pipe = None,
                 Ok(n) => {
                     let room = OUTPUT_LIMIT.saturating_sub(self.bytes.len());
-                    self.bytes
-                        .extend_from_slice(buffer.get(..n.min(room)).unwrap_or_default());
+                    self.bytes.extend_from_slice(buffer.get(..n.min(room)).unwrap_or_default());
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -355,24 +321,13 @@ impl<'a> Pipes<'a> {
         let pipes = Self {
             input: child.stdin.take(),
             unsent,
-            out: Stream {
-                pipe: child.stdout.take(),
-                bytes: Vec::new(),
-            },
-            err: Stream {
-                pipe: child.stderr.take(),
-                bytes: Vec::new(),
-            },
+            out: Stream { pipe: child.stdout.take(), bytes: Vec::new() },
+            err: Stream { pipe: child.stderr.take(), bytes: Vec::new() },
         };
         for fd in pipes.fds() {
-            let flags = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(
-                fd,
-                nix::fcntl::FcntlArg::F_GETFL,
-            )?);
-            nix::fcntl::fcntl(
-                fd,
-                nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK),
-            )?;
+            let flags =
+                nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL)?);
+            nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK))?;
         }
         Ok(pipes)
     }
@@ -409,17 +364,11 @@ impl<'a> Pipes<'a> {
         use std::os::fd::AsFd;
         let mut polled: Vec<nix::poll::PollFd<'_>> = Vec::with_capacity(3);
         if let Some(pipe) = &self.input {
-            polled.push(nix::poll::PollFd::new(
-                pipe.as_fd(),
-                nix::poll::PollFlags::POLLOUT,
-            ));
+            polled.push(nix::poll::PollFd::new(pipe.as_fd(), nix::poll::PollFlags::POLLOUT));
         }
-        for fd in [
-            self.out.pipe.as_ref().map(AsFd::as_fd),
-            self.err.pipe.as_ref().map(AsFd::as_fd),
-        ]
-        .into_iter()
-        .flatten()
+        for fd in [self.out.pipe.as_ref().map(AsFd::as_fd), self.err.pipe.as_ref().map(AsFd::as_fd)]
+            .into_iter()
+            .flatten()
         {
             polled.push(nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN));
         }
@@ -440,21 +389,8 @@ mod tests {
 
     #[test]
     fn gives_output_status_and_stdin() {
-        let out = run(
-            &Cmd::new("sh")
-                .args(["-c", "cat; echo no >&2; exit 3"])
-                .stdin("in"),
-            LONG,
-        )
-        .unwrap();
-        assert_eq!(
-            (
-                out.code,
-                out.stdout_text().as_str(),
-                out.complaint().as_str()
-            ),
-            (Some(3), "in", "no")
-        );
+        let out = run(&Cmd::new("sh").args(["-c", "cat; echo no >&2; exit 3"]).stdin("in"), LONG).unwrap();
+        assert_eq!((out.code, out.stdout_text().as_str(), out.complaint().as_str()), (Some(3), "in", "no"));
     }
 
     #[test]
@@ -463,10 +399,7 @@ mod tests {
         let mark = dir.path().join("mark");
         let script = format!("(sleep 1; touch {}) & sleep 60", mark.display());
         let start = Instant::now();
-        let result = run(
-            &Cmd::new("sh").args(["-c", &script]),
-            Duration::from_millis(200),
-        );
+        let result = run(&Cmd::new("sh").args(["-c", &script]), Duration::from_millis(200));
         assert!(matches!(result, Err(CmdError::TimedOut { .. })));
         assert!(start.elapsed() < Duration::from_secs(10));
         Deadline::never().sleep(Duration::from_millis(1300));
@@ -490,21 +423,15 @@ mod tests {
 
     #[test]
     fn environment_is_fixed_and_arguments_are_not_interpreted() {
-        let out = run(
-            &Cmd::new("sh").args(["-c", "echo \"$LC_ALL $PATH $1\"", "x", "$(id);`id`"]),
-            LONG,
-        )
-        .unwrap();
+        let out =
+            run(&Cmd::new("sh").args(["-c", "echo \"$LC_ALL $PATH $1\"", "x", "$(id);`id`"]), LONG).unwrap();
         assert_eq!(out.stdout_text(), format!("C {PATH} $(id);`id`\n"));
     }
 
     #[test]
     fn a_missing_program_is_told_by_name() {
         let fault: Fault = run(&Cmd::new("no-such-tool"), LONG).unwrap_err().into();
-        assert_eq!(
-            (fault.code().number(), fault.reason()),
-            (5, "no-such-tool is not installed")
-        );
+        assert_eq!((fault.code().number(), fault.reason()), (5, "no-such-tool is not installed"));
     }
 
     #[test]

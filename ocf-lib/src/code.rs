@@ -49,10 +49,7 @@ pub struct Fault {
 
 impl Fault {
     fn new(kind: Kind, reason: impl Into<String>) -> Self {
-        Self {
-            kind,
-            reason: one_line(&reason.into()),
-        }
+        Self { kind, reason: one_line(&reason.into()) }
     }
 
     /// The operation failed (1).
@@ -137,19 +134,13 @@ const REASON_LIMIT: usize = 300;
 /// One line of bounded length: newlines and control characters become blanks, runs of blanks one.
 pub(crate) fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(REASON_LIMIT));
-    for word in text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|w| !w.is_empty())
-    {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
         if !out.is_empty() {
             out.push(' ');
         }
         out.push_str(word);
         if out.len() > REASON_LIMIT {
-            let cut = (0..=REASON_LIMIT)
-                .rev()
-                .find(|i| out.is_char_boundary(*i))
-                .unwrap_or(0);
+            let cut = (0..=REASON_LIMIT).rev().find(|i| out.is_char_boundary(*i)).unwrap_or(0);
             out.truncate(cut);
             out.push_str("...");
             break;
@@ -172,9 +163,6 @@ mod tests {
     #[test]
     fn context_keeps_the_kind() {
         let fault = Fault::installed("no nft").context("cannot start");
-        assert_eq!(
-            (fault.code(), fault.reason()),
-            (Code::Installed, "cannot start: no nft")
-        );
+        assert_eq!((fault.code(), fault.reason()), (Code::Installed, "cannot start: no nft"));
     }
 }

@@ -49,14 +49,12 @@ impl Cx {
 
     /// A meta attribute of the resource, or a `CRM_meta_` value of the operation.
     pub fn meta(&self, name: &str) -> Option<&str> {
-        self.env
-            .get_nonempty(&format!("OCF_RESKEY_CRM_meta_{name}"))
+        self.env.get_nonempty(&format!("OCF_RESKEY_CRM_meta_{name}"))
     }
 
     /// A monitor with interval 0 or none: anything may be missing, and that is not a failure.
     pub fn is_probe(&self) -> bool {
-        self.meta("interval")
-            .is_none_or(|interval| interval.trim().parse() == Ok(0u64))
+        self.meta("interval").is_none_or(|interval| interval.trim().parse() == Ok(0u64))
     }
 
     /// `OCF_CHECK_LEVEL`, 0 when unset or not a number.
@@ -104,11 +102,7 @@ impl Cx {
     pub fn run_until(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, Fault> {
         let started = self.clock.now();
         let result = self.runner.run(cmd, deadline.min(self.deadline));
-        self.trace.command(
-            cmd,
-            &result,
-            self.clock.now().saturating_duration_since(started),
-        );
+        self.trace.command(cmd, &result, self.clock.now().saturating_duration_since(started));
         Ok(result?)
     }
 
@@ -119,11 +113,7 @@ impl Cx {
             fn run(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, cmd::CmdError> {
                 let started = self.0.clock.now();
                 let result = self.0.runner.run(cmd, deadline);
-                self.0.trace.command(
-                    cmd,
-                    &result,
-                    self.0.clock.now().saturating_duration_since(started),
-                );
+                self.0.trace.command(cmd, &result, self.0.clock.now().saturating_duration_since(started));
                 result
             }
         }
@@ -132,10 +122,7 @@ impl Cx {
 
     /// Waits `span`, but not beyond the deadline.
     pub fn sleep(&self, span: Duration) {
-        let left = self
-            .deadline
-            .at()
-            .map(|at| at.saturating_duration_since(self.clock.now()));
+        let left = self.deadline.at().map(|at| at.saturating_duration_since(self.clock.now()));
         self.clock.sleep(left.map_or(span, |left| left.min(span)));
     }
 
@@ -146,9 +133,7 @@ impl Cx {
 
     /// Time left until the deadline; `cap` when there is none or it is further away.
     pub fn left_or(&self, cap: Duration) -> Duration {
-        self.deadline.at().map_or(cap, |at| {
-            at.saturating_duration_since(self.clock.now()).min(cap)
-        })
+        self.deadline.at().map_or(cap, |at| at.saturating_duration_since(self.clock.now()).min(cap))
     }
 
     pub fn info(&self, text: impl AsRef<str>) {
@@ -175,14 +160,10 @@ impl Cx {
 
 /// See [`Cx::instance`]; also for defaults that are computed before there is a call.
 pub fn instance(env: &Env) -> &str {
-    env.get_nonempty("OCF_RESOURCE_INSTANCE")
-        .unwrap_or("default")
+    env.get_nonempty("OCF_RESOURCE_INSTANCE").unwrap_or("default")
 }
 
 /// See [`Cx::run_dir`].
 pub fn run_dir(env: &Env) -> PathBuf {
-    PathBuf::from(
-        env.get_nonempty("HA_RSCTMP")
-            .unwrap_or("/run/resource-agents"),
-    )
+    PathBuf::from(env.get_nonempty("HA_RSCTMP").unwrap_or("/run/resource-agents"))
 }

@@ -29,8 +29,7 @@ impl Deadline {
 
     /// Time left, zero when expired; `None` when there is no end.
     pub fn remaining(self) -> Option<Duration> {
-        self.0
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Time left, but at most `cap`: the form in which system calls want it.
@@ -98,10 +97,7 @@ mod tests {
     fn never_has_no_remaining_time_and_does_not_expire() {
         assert_eq!(Deadline::never().remaining(), None);
         assert!(!Deadline::never().expired());
-        assert_eq!(
-            Deadline::never().left_or(Duration::from_secs(3)),
-            Duration::from_secs(3)
-        );
+        assert_eq!(Deadline::never().left_or(Duration::from_secs(3)), Duration::from_secs(3));
     }
 
     #[test]

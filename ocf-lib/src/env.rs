@@ -14,21 +14,12 @@ pub struct Env {
 impl Env {
     /// The environment of this process.
     pub fn from_process() -> Self {
-        Self {
-            vars: std::env::vars_os().collect(),
-        }
+        Self { vars: std::env::vars_os().collect() }
     }
 
     /// An environment made of the given pairs, for tests and for dialects that translate names.
-    pub fn from_pairs<K: Into<OsString>, V: Into<OsString>>(
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        Self {
-            vars: pairs
-                .into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
-        }
+    pub fn from_pairs<K: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self { vars: pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect() }
     }
 
     /// The value of `name`, if it is set and valid UTF-8.
@@ -56,9 +47,7 @@ impl Env {
 
     /// All variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.vars
-            .iter()
-            .map(|(k, v)| (k.as_os_str(), v.as_os_str()))
+        self.vars.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str()))
     }
 
     /// True for exactly the words that the shell function of the OCF library takes as true
@@ -70,8 +59,5 @@ impl Env {
 
 /// The closed list of words that mean true to an OCF agent.
 pub fn is_true(word: &str) -> bool {
-    matches!(
-        word,
-        "yes" | "true" | "1" | "YES" | "TRUE" | "True" | "ja" | "on" | "ON"
-    )
+    matches!(word, "yes" | "true" | "1" | "YES" | "TRUE" | "True" | "ja" | "on" | "ON")
 }

@@ -18,12 +18,7 @@ pub fn format(format: &str) -> String {
         if libc::localtime_r(&raw const now, &raw mut parts).is_null() {
             return String::new();
         }
-        libc::strftime(
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            format.as_ptr(),
-            &raw const parts,
-        )
+        libc::strftime(buffer.as_mut_ptr().cast(), buffer.len(), format.as_ptr(), &raw const parts)
     };
     String::from_utf8_lossy(buffer.get(..written).unwrap_or_default()).into_owned()
 }

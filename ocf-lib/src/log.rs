@@ -90,16 +90,8 @@ impl Log {
                 date: env.get("HA_DATEFMT").unwrap_or("%b %d %T ").to_owned(),
             }
         };
-        let debug = env
-            .get_nonempty("HA_debug")
-            .is_some_and(|level| level != "0");
-        Self {
-            tag,
-            sink,
-            debug,
-            syslog: Syslog::default(),
-            captured: Default::default(),
-        }
+        let debug = env.get_nonempty("HA_debug").is_some_and(|level| level != "0");
+        Self { tag, sink, debug, syslog: Syslog::default(), captured: Default::default() }
     }
 
     /// rgmanager's own form.
@@ -138,27 +130,15 @@ impl Log {
             Sink::Terminal => stderr(&format!("{}: {message}", self.tag)),
             Sink::Captured => self.captured.borrow_mut().push(message),
             Sink::Rgmanager => {
-                let _ = writeln!(
-                    std::io::stdout(),
-                    "<{}> {}",
-                    level.word().to_lowercase(),
-                    one_line(text)
-                );
+                let _ = writeln!(std::io::stdout(), "<{}> {}", level.word().to_lowercase(), one_line(text));
             }
-            Sink::Files {
-                logd,
-                facility,
-                file,
-                debug_file,
-                date,
-            } => {
+            Sink::Files { logd, facility, file, debug_file, date } => {
                 if *logd && self.logd(level, &message) {
                     return;
                 }
                 let now = local_time::format(date);
                 if let Some(facility) = facility {
-                    self.syslog
-                        .send(*facility, level.severity(), &self.tag, &message);
+                    self.syslog.send(*facility, level.severity(), &self.tag, &message);
                 }
                 if level == Level::Debug {
                     match debug_file {
@@ -233,18 +213,11 @@ mod tests {
     fn the_file_gets_the_date_the_tag_and_the_level() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ha.log");
-        let log = files(&[
-            ("HA_LOGFILE", path.to_str().unwrap()),
-            ("HA_DATEFMT", "D "),
-            ("HA_debug", "1"),
-        ]);
+        let log = files(&[("HA_LOGFILE", path.to_str().unwrap()), ("HA_DATEFMT", "D "), ("HA_debug", "1")]);
         log.write(Level::Error, "no\nway");
         log.write(Level::Warning, "hm");
         let text = std::fs::read_to_string(path).unwrap();
-        assert_eq!(
-            text,
-            "D Dummy(d)[1]:    ERROR: no way\nD Dummy(d)[1]:    WARNING: hm\n"
-        );
+        assert_eq!(text, "D Dummy(d)[1]:    ERROR: no way\nD Dummy(d)[1]:    WARNING: hm\n");
     }
 
     #[test]
@@ -252,22 +225,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("debug");
         let name = path.to_str().unwrap();
-        files(&[
-            ("HA_DEBUGLOG", name),
-            ("HA_DATEFMT", "D "),
-            ("HA_debug", "0"),
-        ])
-        .write(Level::Debug, "x");
+        files(&[("HA_DEBUGLOG", name), ("HA_DATEFMT", "D "), ("HA_debug", "0")]).write(Level::Debug, "x");
         assert!(!path.exists());
-        files(&[
-            ("HA_DEBUGLOG", name),
-            ("HA_DATEFMT", "D "),
-            ("HA_debug", "1"),
-        ])
-        .write(Level::Debug, "x");
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
-            "Dummy(d)[1]:\tD DEBUG: x\n"
-        );
+        files(&[("HA_DEBUGLOG", name), ("HA_DATEFMT", "D "), ("HA_debug", "1")]).write(Level::Debug, "x");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "Dummy(d)[1]:\tD DEBUG: x\n");
     }
 }

@@ -48,8 +48,9 @@ pub fn document(spec: &Spec, params: &[Param], dialect: Dialect, env: &Env) -> S
     let all: Vec<Param> = params.iter().chain(&FRAMEWORK).copied().collect();
     match dialect {
         Dialect::Ocf11 => ocf(spec, &all, &shown, true).to_document(None),
-        Dialect::Ocf10 | Dialect::Lsb | Dialect::Heartbeat => ocf(spec, &all, &shown, false)
-            .to_document(Some("resource-agent SYSTEM \"ra-api-1.dtd\"")),
+        Dialect::Ocf10 | Dialect::Lsb | Dialect::Heartbeat => {
+            ocf(spec, &all, &shown, false).to_document(Some("resource-agent SYSTEM \"ra-api-1.dtd\""))
+        }
         Dialect::Rgmanager => dialect::rgmanager_metadata(spec, &all, &shown),
     }
 }
@@ -60,14 +61,8 @@ fn ocf(spec: &Spec, params: &[Param], env: &Env, v11: bool) -> Element {
         .attr("version", spec.version)
         .child(Element::new("version").text(if v11 { "1.1" } else { "1.0" }));
     described(root, spec.short, spec.long)
-        .child(
-            Element::new("parameters")
-                .children(params.iter().map(|param| parameter(param, env, v11))),
-        )
-        .child(
-            Element::new("actions")
-                .children(spec.actions.iter().filter_map(|row| action(row, v11))),
-        )
+        .child(Element::new("parameters").children(params.iter().map(|param| parameter(param, env, v11))))
+        .child(Element::new("actions").children(spec.actions.iter().filter_map(|row| action(row, v11))))
 }
 
 fn parameter(param: &Param, env: &Env, v11: bool) -> Element {
@@ -77,19 +72,15 @@ fn parameter(param: &Param, env: &Env, v11: bool) -> Element {
         .attr("unique", flag(param.unique_group.is_some()))
         .attr("required", flag(param.required));
     if v11 {
-        element = element
-            .maybe_attr("unique-group", param.unique_group)
-            .attr("reloadable", flag(param.reloadable));
+        element =
+            element.maybe_attr("unique-group", param.unique_group).attr("reloadable", flag(param.reloadable));
         if param.deprecated {
             element = element.child(Element::new("deprecated"));
         }
     }
     described(element, param.short, param.long).child(match param.content {
-        Content::Select(values) if v11 => content(param, env).children(
-            values
-                .iter()
-                .map(|value| Element::new("option").attr("value", *value)),
-        ),
+        Content::Select(values) if v11 => content(param, env)
+            .children(values.iter().map(|value| Element::new("option").attr("value", *value))),
         Content::Select(_) | Content::String | Content::Integer | Content::Boolean => {
             content_as(param, env, param.content.word())
         }

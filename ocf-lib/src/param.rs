@@ -37,11 +37,7 @@ impl<T: FromParam> FromParam for Option<T> {
     const SECRET: bool = T::SECRET;
 
     fn from_param(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            Ok(None)
-        } else {
-            T::from_param(text).map(Some)
-        }
+        if text.is_empty() { Ok(None) } else { T::from_param(text).map(Some) }
     }
 
     fn when_unset() -> Option<Self> {
@@ -225,10 +221,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(env: &'a Env) -> Self {
-        Self {
-            env,
-            problems: Vec::new(),
-        }
+        Self { env, problems: Vec::new() }
     }
 
     pub fn into_problems(self) -> Vec<Problem> {
@@ -260,16 +253,9 @@ impl<'a> Reader<'a> {
         match parsed {
             Ok(value) => Some(value),
             Err(text) => {
-                let text = if param.secret {
-                    "its value cannot be used".to_owned()
-                } else {
-                    text
-                };
+                let text = if param.secret { "its value cannot be used".to_owned() } else { text };
                 let value = fallback();
-                self.problems.push(Problem {
-                    parameter: param.name,
-                    text,
-                });
+                self.problems.push(Problem { parameter: param.name, text });
                 value
             }
         }
@@ -343,31 +329,17 @@ mod tests {
     }
 
     fn read(pairs: &[(&str, &str)]) -> (Option<P>, Vec<String>) {
-        let env = Env::from_pairs(
-            pairs
-                .iter()
-                .map(|(k, v)| (format!("OCF_RESKEY_{k}"), (*v).to_owned())),
-        );
+        let env = Env::from_pairs(pairs.iter().map(|(k, v)| (format!("OCF_RESKEY_{k}"), (*v).to_owned())));
         let mut reader = Reader::new(&env);
         let params = P::read(&mut reader);
-        (
-            params,
-            reader
-                .into_problems()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        )
+        (params, reader.into_problems().iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn defaults_aliases_and_empties() {
         let (p, problems) = read(&[("ip", "1"), ("dev", "eth0"), ("wanted", "")]);
         let p = p.unwrap();
-        assert_eq!(
-            (p.ip.as_str(), p.count, p.nic.as_deref(), p.wanted),
-            ("1", 5, Some("eth0"), false)
-        );
+        assert_eq!((p.ip.as_str(), p.count, p.nic.as_deref(), p.wanted), ("1", 5, Some("eth0"), false));
         assert!(p.pass.is_none());
         assert!(problems.is_empty());
     }
@@ -378,10 +350,7 @@ mod tests {
         assert!(p.is_none());
         assert_eq!(
             problems,
-            [
-                "parameter ip: must be set",
-                "parameter count: 'many' is not a whole number of 0 or more"
-            ]
+            ["parameter ip: must be set", "parameter count: 'many' is not a whole number of 0 or more"]
         );
         let (p, problems) = read(&[("ip", "1"), ("count", "-1")]);
         assert_eq!((p.unwrap().count, problems.len()), (5, 1));
@@ -389,13 +358,9 @@ mod tests {
 
     #[test]
     fn booleans_are_the_closed_list_of_words() {
-        for (word, expected) in [
-            ("ja", true),
-            ("True", true),
-            ("Yes", false),
-            ("y", false),
-            ("enabled", false),
-        ] {
+        for (word, expected) in
+            [("ja", true), ("True", true), ("Yes", false), ("y", false), ("enabled", false)]
+        {
             assert_eq!(bool::from_param(word), Ok(expected), "{word}");
         }
     }
@@ -406,9 +371,6 @@ mod tests {
         let env = Env::from_pairs([("OCF_RESKEY_ip", std::ffi::OsString::from_vec(vec![0xff]))]);
         let mut reader = Reader::new(&env);
         assert!(P::read(&mut reader).is_none());
-        assert_eq!(
-            reader.into_problems()[0].text,
-            "its value is not valid UTF-8"
-        );
+        assert_eq!(reader.into_problems()[0].text, "its value is not valid UTF-8");
     }
 }

@@ -35,10 +35,7 @@ pub fn run<A: Agent>() -> ExitCode {
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         exit_reason(
             &Env::from_process(),
-            &format!(
-                "internal error, please report it: {}",
-                text.unwrap_or("no text")
-            ),
+            &format!("internal error, please report it: {}", text.unwrap_or("no text")),
         );
         Code::Generic.number()
     }))
@@ -54,24 +51,14 @@ fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
         return Code::Args.number();
     };
     // Before anything else is looked at.
-    let Some(verb) = dialect::verb(dialect, &word).filter(|verb| known(spec, dialect, *verb))
-    else {
+    let Some(verb) = dialect::verb(dialect, &word).filter(|verb| known(spec, dialect, *verb)) else {
         exit_reason(&call.env, &format!("action {word} is not supported"));
         return Code::Unimplemented.number();
     };
     match verb {
-        Verb::MetaData => print(&metadata::document(
-            spec,
-            A::Params::PARAMS,
-            dialect,
-            &call.env,
-        )),
+        Verb::MetaData => print(&metadata::document(spec, A::Params::PARAMS, dialect, &call.env)),
         Verb::Usage => print(&usage(spec)),
-        Verb::Methods => print(
-            &actions(spec)
-                .map(|word| format!("{word}\n"))
-                .collect::<String>(),
-        ),
+        Verb::Methods => print(&actions(spec).map(|word| format!("{word}\n")).collect::<String>()),
         Verb::Start
         | Verb::Stop
         | Verb::Monitor
@@ -101,9 +88,7 @@ fn known(spec: &Spec, dialect: Dialect, verb: Verb) -> bool {
         | Verb::Methods
         | Verb::ValidateAll => true,
         Verb::Recover => dialect == Dialect::Rgmanager || spec.supports(verb),
-        Verb::Restart => {
-            matches!(dialect, Dialect::Rgmanager | Dialect::Lsb) || spec.supports(verb)
-        }
+        Verb::Restart => matches!(dialect, Dialect::Rgmanager | Dialect::Lsb) || spec.supports(verb),
         Verb::Promote
         | Verb::Demote
         | Verb::Notify
@@ -116,32 +101,14 @@ fn known(spec: &Spec, dialect: Dialect, verb: Verb) -> bool {
 
 fn resource<A: Agent>(dialect: Dialect, verb: Verb, env: Env) -> u8 {
     // An API of another major version means other rules: both sides must refuse (OCF 1.1, section 3.2).
-    if env
-        .get("OCF_RA_VERSION_MAJOR")
-        .is_some_and(|major| !major.is_empty() && major != "1")
-    {
-        exit_reason(
-            &env,
-            "the caller speaks another major version of the resource agent API than 1",
-        );
+    if env.get("OCF_RA_VERSION_MAJOR").is_some_and(|major| !major.is_empty() && major != "1") {
+        exit_reason(&env, "the caller speaks another major version of the resource agent API than 1");
         return Code::Unimplemented.number();
     }
-    let tag = format!(
-        "{}({})[{}]",
-        A::SPEC.name,
-        context::instance(&env),
-        std::process::id()
-    );
-    let log = if dialect == Dialect::Rgmanager {
-        Log::rgmanager(tag)
-    } else {
-        Log::from_env(tag, &env)
-    };
-    let secrets: Vec<&str> = A::Params::PARAMS
-        .iter()
-        .filter(|param| param.secret)
-        .map(|param| param.name)
-        .collect();
+    let tag = format!("{}({})[{}]", A::SPEC.name, context::instance(&env), std::process::id());
+    let log = if dialect == Dialect::Rgmanager { Log::rgmanager(tag) } else { Log::from_env(tag, &env) };
+    let secrets: Vec<&str> =
+        A::Params::PARAMS.iter().filter(|param| param.secret).map(|param| param.name).collect();
     let cx = Cx {
         verb,
         type_name: A::SPEC.name,
@@ -159,22 +126,15 @@ fn resource<A: Agent>(dialect: Dialect, verb: Verb, env: Env) -> u8 {
 
 /// Carries out the action and tells its result in every way the caller may look at.
 pub(crate) fn finish<A: Agent>(cx: &Cx) -> Verdict {
-    let verdict = if cx.verb() == Verb::ValidateAll {
-        validate_all::<A>(cx)
-    } else {
-        verbs::perform::<A>(cx)
-    };
+    let verdict =
+        if cx.verb() == Verb::ValidateAll { validate_all::<A>(cx) } else { verbs::perform::<A>(cx) };
     if let Some(reason) = &verdict.reason {
         exit_reason(cx.env(), reason);
-        let level = if matches!(verdict.code, Code::Success | Code::NotRunning) {
-            Level::Info
-        } else {
-            Level::Error
-        };
+        let level =
+            if matches!(verdict.code, Code::Success | Code::NotRunning) { Level::Info } else { Level::Error };
         cx.say(level, reason);
     }
-    if cx.verb() == Verb::Status || cx.dialect() == Dialect::Heartbeat && cx.verb() == Verb::Monitor
-    {
+    if cx.verb() == Verb::Status || cx.dialect() == Dialect::Heartbeat && cx.verb() == Verb::Monitor {
         // Heartbeat judges by these words.
         let running = matches!(
             verdict.code,
@@ -182,21 +142,14 @@ pub(crate) fn finish<A: Agent>(cx: &Cx) -> Verdict {
         );
         print(if running { "running\n" } else { "stopped\n" });
     }
-    cx.trace.line(&format!(
-        "{} ends with {}",
-        cx.verb().word(),
-        verdict.code.number()
-    ));
+    cx.trace.line(&format!("{} ends with {}", cx.verb().word(), verdict.code.number()));
     verdict
 }
 
 fn validate_all<A: Agent>(cx: &Cx) -> Verdict {
     let findings = validate::findings::<A>(cx);
     if cx.env().get("OCF_OUTPUT_FORMAT") == Some("json") {
-        print(&format!(
-            "{}\n",
-            validate::as_json(cx.type_name, cx.check_level(), &findings)
-        ));
+        print(&format!("{}\n", validate::as_json(cx.type_name, cx.check_level(), &findings)));
     }
     match findings.split_first() {
         None => Verdict::success(),
@@ -205,10 +158,7 @@ fn validate_all<A: Agent>(cx: &Cx) -> Verdict {
                 exit_reason(cx.env(), &finding.text);
             }
             // The manager shows the last reason: it goes with the code.
-            Verdict {
-                code: first.code,
-                reason: Some(first.text.clone()),
-            }
+            Verdict { code: first.code, reason: Some(first.text.clone()) }
         }
     }
 }
@@ -219,10 +169,8 @@ fn deadline(spec: &Spec, verb: Verb, env: &Env) -> Deadline {
         .get("OCF_RESKEY_CRM_meta_timeout")
         .and_then(|ms| ms.trim().parse::<u64>().ok())
         .filter(|ms| *ms > 0);
-    let declared = spec
-        .row(verb)
-        .or_else(|| spec.row(Verb::Monitor))
-        .map_or(20, |row| u64::from(row.timeout));
+    let declared =
+        spec.row(verb).or_else(|| spec.row(Verb::Monitor)).map_or(20, |row| u64::from(row.timeout));
     let span = Duration::from_millis(asked.unwrap_or(declared * 1000));
     Deadline::after(span.saturating_sub(margin(span)))
 }
@@ -262,8 +210,6 @@ fn print(text: &str) -> u8 {
 
 /// The line on stderr that a cluster manager shows beside a failed action.
 fn exit_reason(env: &Env, reason: &str) {
-    let prefix = env
-        .get("OCF_EXIT_REASON_PREFIX")
-        .unwrap_or("ocf-exit-reason:");
+    let prefix = env.get("OCF_EXIT_REASON_PREFIX").unwrap_or("ocf-exit-reason:");
     log::stderr(&format!("{prefix}{}", crate::code::one_line(reason)));
 }

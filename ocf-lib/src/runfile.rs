@@ -27,33 +27,24 @@ impl RunFile {
     pub fn read(&self) -> Result<Option<String>, Fault> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
-            Err(e) => {
-                Err(Fault::from(e).context(format_args!("cannot read {}", self.path.display())))
-            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(Fault::from(e).context(format_args!("cannot read {}", self.path.display()))),
         }
     }
 
     pub fn exists(&self) -> Result<bool, Fault> {
         match std::fs::symlink_metadata(&self.path) {
             Ok(_) => Ok(true),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Ok(false)
-            }
-            Err(e) => {
-                Err(Fault::from(e).context(format_args!("cannot look at {}", self.path.display())))
-            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(Fault::from(e).context(format_args!("cannot look at {}", self.path.display()))),
         }
     }
 
     /// Writes the whole content at once (a reader sees the old or the new one, never a part), making
     /// the directory if it is missing. Mode 0600.
     pub fn write(&self, content: &str) -> Result<(), Fault> {
-        self.try_write(content).map_err(|e| {
-            Fault::from(e).context(format_args!("cannot write {}", self.path.display()))
-        })
+        self.try_write(content)
+            .map_err(|e| Fault::from(e).context(format_args!("cannot write {}", self.path.display())))
     }
 
     fn try_write(&self, content: &str) -> std::io::Result<()> {
@@ -65,18 +56,38 @@ impl RunFile {
         let temporary = self.path.with_file_name(name);
         // A leftover of a killed process with our number: it is nobody's.
         let _ = std::fs::remove_file(&temporary);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        let result = file
-            .write_all(content.as_bytes())
-            .and_then(|()| std::fs::rename(&temporary, &self.path));
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let result =
+            file.write_all(content.as_bytes()).and_then(|()| std::fs::rename(&temporary, &self.path));
         if result.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
         result
+    }
+
+    /// Fails with code 2 unless the file could be written here: its directory is there, or is the run
+    /// directory that [`Self::write`] makes, and is writable.
+    pub fn check_writable(&self) -> Result<(), Fault> {
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let mut there = dir;
+        if dir.starts_with("/run") {
+            while !there.exists() {
+                there = there.parent().unwrap_or(Path::new("/"));
+            }
+        }
+        let flags = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+        match there.metadata() {
+            Ok(meta) if !meta.is_dir() => Err(Fault::args(format!("{} is not a directory", there.display()))),
+            Ok(_) => nix::unistd::access(there, flags).map_err(|e| {
+                Fault::args(format!(
+                    "cannot write to directory {}: {}",
+                    dir.display(),
+                    std::io::Error::from(e)
+                ))
+            }),
+            Err(e) => Err(Fault::args(format!("cannot write to directory {}: {e}", dir.display()))),
+        }
     }
 
     /// Removes the file; one that is not there is fine.
@@ -84,9 +95,7 @@ impl RunFile {
         match std::fs::remove_file(&self.path) {
             Ok(()) => Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
-            Err(e) => {
-                Err(Fault::from(e).context(format_args!("cannot remove {}", self.path.display())))
-            }
+            Err(e) => Err(Fault::from(e).context(format_args!("cannot remove {}", self.path.display()))),
         }
     }
 }
@@ -113,9 +122,7 @@ impl Lock {
         loop {
             match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
                 Ok(held) => return Ok(Self { _file: held }),
-                Err((returned, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => {
-                    file = returned
-                }
+                Err((returned, nix::errno::Errno::EWOULDBLOCK | nix::errno::Errno::EINTR)) => file = returned,
                 Err((_, errno)) => {
                     return Err(Fault::from(std::io::Error::from(errno)).context(doing()));
                 }
@@ -143,11 +150,7 @@ mod tests {
         file.write("Promoted").unwrap();
         file.write("Unpromoted").unwrap();
         assert_eq!(file.read().unwrap().as_deref(), Some("Unpromoted"));
-        assert_eq!(
-            std::fs::read_dir(dir.path().join("sub")).unwrap().count(),
-            1,
-            "no temporary is left"
-        );
+        assert_eq!(std::fs::read_dir(dir.path().join("sub")).unwrap().count(), 1, "no temporary is left");
         file.remove().unwrap();
         file.remove().unwrap();
         assert!(!file.exists().unwrap());
@@ -156,27 +159,17 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_told_with_the_path() {
         let fault = RunFile::new("/proc/nope/state").write("x").unwrap_err();
-        assert!(
-            fault
-                .reason()
-                .starts_with("cannot write /proc/nope/state: "),
-            "{fault}"
-        );
+        assert!(fault.reason().starts_with("cannot write /proc/nope/state: "), "{fault}");
     }
 
     #[test]
     fn a_lock_excludes_until_it_is_dropped_or_the_deadline() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let cx = crate::testkit::Bench::new("Dummy", crate::agent::Verb::Start)
-            .timeout_ms(50)
-            .into_cx();
+        let cx = crate::testkit::Bench::new("Dummy", crate::agent::Verb::Start).timeout_ms(50).into_cx();
         let held = Lock::take(&path, &cx).unwrap();
         let fault = Lock::take(&path, &cx).err().unwrap();
-        assert!(
-            fault.reason().contains("held by another process"),
-            "{fault}"
-        );
+        assert!(fault.reason().contains("held by another process"), "{fault}");
         drop(held);
         assert!(Lock::take(&path, &cx).is_ok());
     }

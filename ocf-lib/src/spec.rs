@@ -24,13 +24,7 @@ pub enum Role {
 
 /// A row for `verb` with its timeout in seconds.
 pub const fn action(verb: Verb, timeout: u32) -> Action {
-    Action {
-        verb,
-        timeout,
-        interval: None,
-        depth: None,
-        role: None,
-    }
+    Action { verb, timeout, interval: None, depth: None, role: None }
 }
 
 impl Action {
@@ -67,12 +61,7 @@ pub struct Foreign {
 
 /// A foreign name for one parameter.
 pub const fn foreign(name: &'static str, target: &'static [&'static str]) -> Foreign {
-    Foreign {
-        name,
-        targets: target,
-        separator: None,
-        short: "",
-    }
+    Foreign { name, targets: target, separator: None, short: "" }
 }
 
 impl Foreign {

@@ -18,20 +18,12 @@ pub enum Severity {
 /// The code of a facility name, as in `syslog.conf(5)`; `None` for an unknown name.
 pub fn facility(name: &str) -> Option<u8> {
     const NAMES: [&str; 12] = [
-        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
-        "authpriv", "ftp",
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     ];
-    if let Some(n) = name
-        .strip_prefix("local")
-        .and_then(|n| n.parse::<u8>().ok())
-        .filter(|n| *n < 8)
-    {
+    if let Some(n) = name.strip_prefix("local").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 8) {
         return Some(16 + n);
     }
-    NAMES
-        .iter()
-        .position(|n| *n == name)
-        .and_then(|p| u8::try_from(p).ok())
+    NAMES.iter().position(|n| *n == name).and_then(|p| u8::try_from(p).ok())
 }
 
 /// Where messages go. A missing or full socket loses them, as syslog(3) does: logging never fails a call.
@@ -42,18 +34,14 @@ pub struct Syslog {
 
 impl Default for Syslog {
     fn default() -> Self {
-        Self {
-            path: PathBuf::from("/dev/log"),
-        }
+        Self { path: PathBuf::from("/dev/log") }
     }
 }
 
 impl Syslog {
     /// A socket at another path, for tests.
     pub fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+        Self { path: path.to_owned() }
     }
 
     /// Sends one message `<PRI>Mmm dd hh:mm:ss TAG: TEXT`. NUL and newlines become spaces.
@@ -63,20 +51,9 @@ impl Syslog {
         };
         let _ = socket.set_nonblocking(true);
         let pri = u32::from(facility) * 8 + severity as u32;
-        let clean: String = text
-            .chars()
-            .map(|c| {
-                if matches!(c, '\0' | '\n' | '\r') {
-                    ' '
-                } else {
-                    c
-                }
-            })
-            .collect();
-        let line = format!(
-            "<{pri}>{} {tag}: {clean}",
-            local_time::format("%b %e %H:%M:%S")
-        );
+        let clean: String =
+            text.chars().map(|c| if matches!(c, '\0' | '\n' | '\r') { ' ' } else { c }).collect();
+        let line = format!("<{pri}>{} {tag}: {clean}", local_time::format("%b %e %H:%M:%S"));
         let _ = socket.send_to(line.as_bytes(), &self.path);
     }
 }

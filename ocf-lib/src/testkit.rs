@@ -72,16 +72,8 @@ impl Bench {
     /// What the next run of `program` answers. A program without a scripted answer is not installed.
     #[must_use]
     pub fn answer(self, program: &str, code: i32, stdout: &str, stderr: &str) -> Self {
-        let output = Output {
-            code: Some(code),
-            signal: None,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        };
-        self.runner
-            .answers
-            .borrow_mut()
-            .push_back((program.to_owned(), output));
+        let output = Output { code: Some(code), signal: None, stdout: stdout.into(), stderr: stderr.into() };
+        self.runner.answers.borrow_mut().push_back((program.to_owned(), output));
         self
     }
 
@@ -91,9 +83,7 @@ impl Bench {
     }
 
     pub fn into_cx(self) -> Cx {
-        let clock = FakeClock {
-            now: Cell::new(Instant::now()),
-        };
+        let clock = FakeClock { now: Cell::new(Instant::now()) };
         Cx {
             env: self.env,
             verb: self.verb,

@@ -23,10 +23,7 @@ pub struct Trace {
 
 impl Trace {
     pub fn off() -> Self {
-        Self {
-            file: None,
-            started: Instant::now(),
-        }
+        Self { file: None, started: Instant::now() }
     }
 
     /// Opens the trace when `OCF_TRACE_RA` or the parameter `trace_ra` says so. A trace that cannot be
@@ -39,15 +36,10 @@ impl Trace {
             return Self::off();
         }
         let file = open(type_name, action, env);
-        let trace = Self {
-            file: file.map(RefCell::new),
-            started: Instant::now(),
-        };
+        let trace = Self { file: file.map(RefCell::new), started: Instant::now() };
         for (name, value) in env.iter() {
             let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-            let hidden = secrets
-                .iter()
-                .any(|secret| name.strip_prefix("OCF_RESKEY_") == Some(secret))
+            let hidden = secrets.iter().any(|secret| name.strip_prefix("OCF_RESKEY_") == Some(secret))
                 || looks_secret(&name);
             trace.raw(&format!("{name}={}", if hidden { "[set]" } else { &value }));
         }
@@ -57,10 +49,7 @@ impl Trace {
     /// One message.
     pub fn line(&self, text: &str) {
         if self.file.is_some() {
-            self.raw(&format!(
-                "+{:.3} {text}",
-                self.started.elapsed().as_secs_f64()
-            ));
+            self.raw(&format!("+{:.3} {text}", self.started.elapsed().as_secs_f64()));
         }
     }
 
@@ -71,11 +60,7 @@ impl Trace {
         }
         match result {
             Ok(output) => {
-                self.line(&format!(
-                    "ran {cmd}: {} after {:.3} s",
-                    output.how_it_ended(),
-                    took.as_secs_f64()
-                ));
+                self.line(&format!("ran {cmd}: {} after {:.3} s", output.how_it_ended(), took.as_secs_f64()));
                 for line in String::from_utf8_lossy(&output.stderr).lines() {
                     self.line(&format!("  stderr: {line}"));
                 }
@@ -94,9 +79,7 @@ impl Trace {
 /// Names under which a caller's environment may carry a secret of some other resource or service.
 fn looks_secret(name: &str) -> bool {
     let lower = name.to_lowercase();
-    ["passw", "secret", "token", "private_key"]
-        .iter()
-        .any(|part| lower.contains(part))
+    ["passw", "secret", "token", "private_key"].iter().any(|part| lower.contains(part))
 }
 
 fn open(type_name: &str, action: &str, env: &Env) -> Option<File> {
@@ -106,37 +89,20 @@ fn open(type_name: &str, action: &str, env: &Env) -> Option<File> {
             // to us by number, nobody else in this process owns it.
             return unsafe { (libc::fcntl(fd, libc::F_GETFD) >= 0).then(|| File::from_raw_fd(fd)) };
         }
-        return Path::new(target)
-            .is_absolute()
-            .then(|| create(Path::new(target)))
-            .flatten();
+        return Path::new(target).is_absolute().then(|| create(Path::new(target))).flatten();
     }
     let base = env.get_nonempty("OCF_RESKEY_trace_dir").map_or_else(
-        || {
-            PathBuf::from(
-                env.get_nonempty("HA_VARLIB")
-                    .unwrap_or("/var/lib/heartbeat"),
-            )
-            .join("trace_ra")
-        },
+        || PathBuf::from(env.get_nonempty("HA_VARLIB").unwrap_or("/var/lib/heartbeat")).join("trace_ra"),
         PathBuf::from,
     );
     let dir = base.join(type_name);
     std::fs::create_dir_all(&dir).ok()?;
     let instance = context::instance(env).replace('/', "_");
-    create(&dir.join(format!(
-        "{instance}.{action}.{}",
-        local_time::format("%Y-%m-%d.%H:%M:%S")
-    )))
+    create(&dir.join(format!("{instance}.{action}.{}", local_time::format("%Y-%m-%d.%H:%M:%S"))))
 }
 
 fn create(path: &Path) -> Option<File> {
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .ok()
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).ok()
 }
 
 #[cfg(test)]
@@ -144,11 +110,7 @@ mod tests {
     use super::*;
 
     fn one_trace(dir: &Path) -> String {
-        let file = std::fs::read_dir(dir.join("Dummy"))
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
+        let file = std::fs::read_dir(dir.join("Dummy")).unwrap().next().unwrap().unwrap();
         let name = file.file_name().into_string().unwrap();
         assert!(name.starts_with("d1.start.2"), "{name}");
         std::fs::read_to_string(file.path()).unwrap()
@@ -166,21 +128,10 @@ mod tests {
             ("OCF_RESKEY_nic", "eth0"),
         ]);
         let trace = Trace::from_env("Dummy", "start", &env, &["key"]);
-        let output = Output {
-            code: Some(1),
-            stderr: b"busy\n".to_vec(),
-            ..Output::default()
-        };
-        trace.command(
-            &Cmd::new("nft").arg("-f"),
-            &Ok(output),
-            Duration::from_millis(5),
-        );
+        let output = Output { code: Some(1), stderr: b"busy\n".to_vec(), ..Output::default() };
+        trace.command(&Cmd::new("nft").arg("-f"), &Ok(output), Duration::from_millis(5));
         let text = one_trace(dir.path());
-        assert!(
-            text.contains("OCF_RESKEY_nic=eth0\n") && text.contains("OCF_RESKEY_key=[set]\n"),
-            "{text}"
-        );
+        assert!(text.contains("OCF_RESKEY_nic=eth0\n") && text.contains("OCF_RESKEY_key=[set]\n"), "{text}");
         assert!(
             text.contains("ran nft -f: exited 1 after 0.005 s") && text.contains("stderr: busy"),
             "{text}"

@@ -16,21 +16,13 @@ pub struct Finding {
 
 impl From<Problem> for Finding {
     fn from(problem: Problem) -> Self {
-        Self {
-            parameter: Some(problem.parameter),
-            code: Code::Configured,
-            text: problem.to_string(),
-        }
+        Self { parameter: Some(problem.parameter), code: Code::Configured, text: problem.to_string() }
     }
 }
 
 impl From<Fault> for Finding {
     fn from(fault: Fault) -> Self {
-        Self {
-            parameter: None,
-            code: fault.code(),
-            text: fault.reason().to_owned(),
-        }
+        Self { parameter: None, code: fault.code(), text: fault.reason().to_owned() }
     }
 }
 
@@ -39,11 +31,7 @@ impl From<Fault> for Finding {
 pub fn findings<A: Agent>(cx: &Cx) -> Vec<Finding> {
     let mut reader = Reader::new(cx.env());
     let params = A::Params::read(&mut reader);
-    let mut findings: Vec<Finding> = reader
-        .into_problems()
-        .into_iter()
-        .map(Finding::from)
-        .collect();
+    let mut findings: Vec<Finding> = reader.into_problems().into_iter().map(Finding::from).collect();
     let Some(params) = params else {
         return findings;
     };

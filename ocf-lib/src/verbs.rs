@@ -17,17 +17,11 @@ pub struct Verdict {
 
 impl Verdict {
     pub const fn success() -> Self {
-        Self {
-            code: Code::Success,
-            reason: None,
-        }
+        Self { code: Code::Success, reason: None }
     }
 
     fn because(code: Code, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: Some(reason.into()),
-        }
+        Self { code, reason: Some(reason.into()) }
     }
 }
 
@@ -66,9 +60,7 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
                 .and_then(|()| settle(agent, cx, "did not arrive", State::is_running))
                 .into()
         }),
-        Verb::Reload | Verb::ReloadAgent => {
-            with_ready::<A>(cx, |agent, cx| agent.reload_agent(cx).into())
-        }
+        Verb::Reload | Verb::ReloadAgent => with_ready::<A>(cx, |agent, cx| agent.reload_agent(cx).into()),
         // Its result is ignored by Pacemaker, and anything but 0 only confuses: what failed is logged.
         Verb::Notify => {
             if let Err(fault) = ready::<A>(cx).and_then(|agent| agent.notify(cx)) {
@@ -99,10 +91,7 @@ fn ready<A: Agent>(cx: &Cx) -> Result<A, Fault> {
     let agent = A::new(params, cx);
     agent.check(cx)?;
     if A::SPEC.needs_root && !nix::unistd::geteuid().is_root() {
-        return Err(Fault::perm(format!(
-            "{} must be run as root",
-            cx.verb().word()
-        )));
+        return Err(Fault::perm(format!("{} must be run as root", cx.verb().word())));
     }
     agent.check_host(cx)?;
     Ok(agent)
@@ -113,11 +102,7 @@ fn ready<A: Agent>(cx: &Cx) -> Result<A, Fault> {
 fn lenient<A: Agent>(cx: &Cx) -> Result<A, String> {
     let mut reader = Reader::new(cx.env());
     let params = A::Params::read(&mut reader);
-    let all: Vec<String> = reader
-        .into_problems()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let all: Vec<String> = reader.into_problems().iter().map(ToString::to_string).collect();
     let text = all.join("; ");
     match params {
         Some(params) => {
@@ -135,17 +120,13 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
         State::Running | State::Degraded(_) => return Ok(()),
         // A started resource is an unpromoted one.
         State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_) => {
-            return agent
-                .demote(cx)
-                .and_then(|()| settle(agent, cx, "did not demote", State::is_running));
+            return agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running));
         }
         State::Stopped | State::Failed(_) => {}
     }
-    let result = agent.start(cx).and_then(|()| {
-        settle(agent, cx, "did not come up", |s| {
-            s.is_running() || s.is_promoted()
-        })
-    });
+    let result = agent
+        .start(cx)
+        .and_then(|()| settle(agent, cx, "did not come up", |s| s.is_running() || s.is_promoted()));
     if result.is_err() {
         // The next stop would do it too; but a manager that blocks instead must not find half a resource.
         let mut faults = Faults::default();
@@ -165,9 +146,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
     let agent = match lenient::<A>(cx) {
         Ok(agent) => agent,
         Err(text) => {
-            cx.info(format!(
-                "considered stopped, as it cannot have been started: {text}"
-            ));
+            cx.info(format!("considered stopped, as it cannot have been started: {text}"));
             return Verdict::success();
         }
     };
@@ -196,10 +175,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
                 );
             }
             Ok(_) if cx.expired() => {
-                return Verdict::because(
-                    Code::Generic,
-                    reasons("still running when the time was up"),
-                );
+                return Verdict::because(Code::Generic, reasons("still running when the time was up"));
             }
             Ok(_) => wait(cx, &mut pause),
         }
@@ -208,24 +184,15 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
 
 /// A failed stop fences the node: only "failed" and "not permitted" are worth telling apart.
 fn stop_code(faults: &Faults) -> Code {
-    if faults.iter().any(|fault| fault.kind() == Kind::Perm) {
-        Code::Perm
-    } else {
-        Code::Generic
-    }
+    if faults.iter().any(|fault| fault.kind() == Kind::Perm) { Code::Perm } else { Code::Generic }
 }
 
 fn monitor<A: Agent>(cx: &Cx) -> Verdict {
     let agent = match lenient::<A>(cx) {
         Ok(agent) => agent,
         Err(text) if cx.is_probe() => {
-            cx.info(format!(
-                "considered stopped, as it cannot have been started: {text}"
-            ));
-            return Verdict {
-                code: Code::NotRunning,
-                reason: None,
-            };
+            cx.info(format!("considered stopped, as it cannot have been started: {text}"));
+            return Verdict { code: Code::NotRunning, reason: None };
         }
         Err(text) => return Verdict::because(Code::Generic, text),
     };
@@ -233,15 +200,10 @@ fn monitor<A: Agent>(cx: &Cx) -> Verdict {
         Ok(state) => {
             agent.observed(cx, &state);
             let reason = match &state {
-                State::Stopped if !cx.is_probe() => {
-                    Some(format!("{} is not running", cx.instance()))
-                }
+                State::Stopped if !cx.is_probe() => Some(format!("{} is not running", cx.instance())),
                 other => other.reason().map(str::to_owned),
             };
-            Verdict {
-                code: state.code(),
-                reason,
-            }
+            Verdict { code: state.code(), reason }
         }
         // Software that is missing on this node is the one fault that a probe may name by its code.
         Err(fault) if cx.is_probe() && fault.kind() == Kind::Installed => Verdict::from(fault),
@@ -253,10 +215,9 @@ fn promote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
     match agent.probe(cx) {
         Err(fault) => fault.into(),
         Ok(State::Promoted | State::DegradedPromoted(_)) => Verdict::success(),
-        Ok(State::Stopped) => Verdict::because(
-            Code::NotRunning,
-            format!("cannot promote: {} is not running", cx.instance()),
-        ),
+        Ok(State::Stopped) => {
+            Verdict::because(Code::NotRunning, format!("cannot promote: {} is not running", cx.instance()))
+        }
         Ok(State::FailedPromoted(why)) => Verdict::because(Code::FailedPromoted, why),
         Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
         Ok(State::Running | State::Degraded(_)) => agent
@@ -270,15 +231,13 @@ fn demote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
     match agent.probe(cx) {
         Err(fault) => fault.into(),
         Ok(State::Running | State::Degraded(_)) => Verdict::success(),
-        Ok(State::Stopped) => Verdict::because(
-            Code::NotRunning,
-            format!("cannot demote: {} is not running", cx.instance()),
-        ),
+        Ok(State::Stopped) => {
+            Verdict::because(Code::NotRunning, format!("cannot demote: {} is not running", cx.instance()))
+        }
         Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
-        Ok(State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_)) => agent
-            .demote(cx)
-            .and_then(|()| settle(agent, cx, "did not demote", State::is_running))
-            .into(),
+        Ok(State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_)) => {
+            agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running)).into()
+        }
     }
 }
 
@@ -291,12 +250,7 @@ fn wait(cx: &Cx, pause: &mut Duration) {
 }
 
 /// Probes until the state is the wanted one or the time is up.
-fn settle<A: Agent>(
-    agent: &A,
-    cx: &Cx,
-    failure: &str,
-    wanted: impl Fn(&State) -> bool,
-) -> Result<(), Fault> {
+fn settle<A: Agent>(agent: &A, cx: &Cx, failure: &str, wanted: impl Fn(&State) -> bool) -> Result<(), Fault> {
     let mut pause = FIRST_PAUSE;
     loop {
         let state = agent.probe(cx)?;
@@ -304,13 +258,9 @@ fn settle<A: Agent>(
             return Ok(());
         }
         if cx.expired() {
-            let seen = state
-                .reason()
-                .map_or_else(|| format!("it is {state:?}").to_lowercase(), str::to_owned);
-            return Err(Fault::generic(format!(
-                "{} {failure} in time: {seen}",
-                cx.instance()
-            )));
+            let seen =
+                state.reason().map_or_else(|| format!("it is {state:?}").to_lowercase(), str::to_owned);
+            return Err(Fault::generic(format!("{} {failure} in time: {seen}", cx.instance())));
         }
         wait(cx, &mut pause);
     }

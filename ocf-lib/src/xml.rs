@@ -14,12 +14,7 @@ pub struct Element {
 
 impl Element {
     pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            attributes: Vec::new(),
-            children: Vec::new(),
-            text: None,
-        }
+        Self { name, attributes: Vec::new(), children: Vec::new(), text: None }
     }
 
     #[must_use]
@@ -99,15 +94,7 @@ impl Element {
 
 /// XML 1.0 has no way to write most control characters (section 2.2): they become U+FFFD.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c < ' ' && !matches!(c, '\n' | '\t') {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.chars().map(|c| if c < ' ' && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -129,9 +116,6 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_break_the_document() {
-        assert_eq!(
-            Element::new("a").text("x\0y").to_fragment(),
-            "<a>x\u{fffd}y</a>\n"
-        );
+        assert_eq!(Element::new("a").text("x\0y").to_fragment(), "<a>x\u{fffd}y</a>\n");
     }
 }

@@ -11,15 +11,8 @@ pub(super) fn translate(spec: &Spec, arguments: &[OsString], mut env: Env) -> En
     }
     if !env.is_set("OCF_RESOURCE_INSTANCE") {
         // One name for each line of haresources, so that two of a type do not share a state file.
-        let words: Vec<String> = arguments
-            .iter()
-            .map(|a| a.to_string_lossy().replace('/', "_"))
-            .collect();
-        let instance = if words.is_empty() {
-            "default".to_owned()
-        } else {
-            words.join("_")
-        };
+        let words: Vec<String> = arguments.iter().map(|a| a.to_string_lossy().replace('/', "_")).collect();
+        let instance = if words.is_empty() { "default".to_owned() } else { words.join("_") };
         env.set("OCF_RESOURCE_INSTANCE", instance);
     }
     env

@@ -9,25 +9,15 @@ use std::path::{Path, PathBuf};
 /// Reads the first configuration file that exists. A variable may be written as the parameter's name
 /// or with `OCF_RESKEY_` before it.
 pub(super) fn translate(files: &[PathBuf], mut env: Env) -> Env {
-    let text = files
-        .iter()
-        .find_map(|path| std::fs::read(path).ok())
-        .unwrap_or_default();
+    let text = files.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
     for line in String::from_utf8_lossy(&text).lines() {
         if let Some((name, value)) = assignment(line) {
-            let name = if name.starts_with("OCF_") {
-                name.to_owned()
-            } else {
-                format!("OCF_RESKEY_{name}")
-            };
+            let name = if name.starts_with("OCF_") { name.to_owned() } else { format!("OCF_RESKEY_{name}") };
             env.set(name, value);
         }
     }
     if !env.is_set("OCF_RESOURCE_INSTANCE") {
-        let name = files
-            .first()
-            .and_then(|path| Path::new(path).file_name())
-            .unwrap_or_default();
+        let name = files.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
         env.set("OCF_RESOURCE_INSTANCE", name);
     }
     env
@@ -45,11 +35,7 @@ fn assignment(line: &str) -> Option<(&str, String)> {
         return None;
     }
     let quoted = |quote: char| {
-        value
-            .trim()
-            .strip_prefix(quote)
-            .and_then(|rest| rest.split_once(quote))
-            .map(|(v, _)| v)
+        value.trim().strip_prefix(quote).and_then(|rest| rest.split_once(quote)).map(|(v, _)| v)
     };
     let value = quoted('"')
         .or_else(|| quoted('\''))
@@ -116,16 +102,8 @@ mod tests {
 
     #[test]
     fn status_speaks_lsb() {
-        let codes = [
-            Code::Success,
-            Code::NotRunning,
-            Code::Generic,
-            Code::RunningPromoted,
-        ];
-        assert_eq!(
-            codes.map(|code| exit_code(Verb::Status, code)),
-            [0, 3, 4, 0]
-        );
+        let codes = [Code::Success, Code::NotRunning, Code::Generic, Code::RunningPromoted];
+        assert_eq!(codes.map(|code| exit_code(Verb::Status, code)), [0, 3, 4, 0]);
         assert_eq!(exit_code(Verb::Start, Code::Configured), 6);
     }
 }

@@ -48,16 +48,10 @@ impl Dialect {
             [.., "init.d"] => return Self::Lsb,
             _ => {}
         }
-        if env
-            .get("OCF_ROOT")
-            .is_some_and(|root| Path::new(root).ends_with("share/cluster"))
-        {
+        if env.get("OCF_ROOT").is_some_and(|root| Path::new(root).ends_with("share/cluster")) {
             return Self::Rgmanager;
         }
-        let minor: u32 = env
-            .get("OCF_RA_VERSION_MINOR")
-            .and_then(|minor| minor.parse().ok())
-            .unwrap_or(0);
+        let minor: u32 = env.get("OCF_RA_VERSION_MINOR").and_then(|minor| minor.parse().ok()).unwrap_or(0);
         if minor >= 1 { Self::Ocf11 } else { Self::Ocf10 }
     }
 }
@@ -70,40 +64,24 @@ pub(crate) struct Call {
 }
 
 /// Translates argv (without argv[0]) and environment of `dialect`.
-pub(crate) fn translate(
-    spec: &Spec,
-    dialect: Dialect,
-    argv0: &OsStr,
-    args: &[OsString],
-    env: Env,
-) -> Call {
+pub(crate) fn translate(spec: &Spec, dialect: Dialect, argv0: &OsStr, args: &[OsString], env: Env) -> Call {
     let lossy = |arg: &OsString| arg.to_string_lossy().into_owned();
     match dialect {
-        Dialect::Ocf10 | Dialect::Ocf11 => Call {
-            word: args.first().map(lossy),
-            env,
-        },
-        Dialect::Rgmanager => Call {
-            word: args.first().map(lossy),
-            env: rgmanager::translate(spec, args, env),
-        },
+        Dialect::Ocf10 | Dialect::Ocf11 => Call { word: args.first().map(lossy), env },
+        Dialect::Rgmanager => {
+            Call { word: args.first().map(lossy), env: rgmanager::translate(spec, args, env) }
+        }
         Dialect::Lsb => {
             let name = Path::new(argv0).file_name().unwrap_or_default();
             let files = ["/etc/default", "/etc/sysconfig"].map(|dir| PathBuf::from(dir).join(name));
-            Call {
-                word: args.first().map(lossy),
-                env: lsb::translate(&files, env),
-            }
+            Call { word: args.first().map(lossy), env: lsb::translate(&files, env) }
         }
         Dialect::Heartbeat => {
             let (word, arguments) = match args.split_last() {
                 Some((last, rest)) => (Some(lossy(last)), rest),
                 None => (None, args),
             };
-            Call {
-                word,
-                env: heartbeat::translate(spec, arguments, env),
-            }
+            Call { word, env: heartbeat::translate(spec, arguments, env) }
         }
     }
 }
@@ -112,9 +90,7 @@ pub(crate) fn translate(
 pub(crate) fn verb(dialect: Dialect, word: &str) -> Option<Verb> {
     match dialect {
         Dialect::Lsb => lsb::verb(word),
-        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Rgmanager | Dialect::Heartbeat => {
-            Verb::parse(word)
-        }
+        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Rgmanager | Dialect::Heartbeat => Verb::parse(word),
     }
 }
 
@@ -129,10 +105,9 @@ pub(crate) fn exit_code(dialect: Dialect, verb: Verb, code: Code) -> u8 {
 /// Gives the value of a foreign name to the parameters it stands for. A value that is there already stays.
 fn hand_over(env: &mut Env, foreign: &Foreign, value: &OsStr) {
     let parts: Vec<OsString> = match (foreign.separator, value.to_str()) {
-        (Some(separator), Some(text)) => text
-            .splitn(foreign.targets.len().max(1), separator)
-            .map(OsString::from)
-            .collect(),
+        (Some(separator), Some(text)) => {
+            text.splitn(foreign.targets.len().max(1), separator).map(OsString::from).collect()
+        }
         _ => vec![value.to_owned()],
     };
     for (target, part) in foreign.targets.iter().zip(parts) {
@@ -157,28 +132,16 @@ mod tests {
 
     #[test]
     fn the_folder_tells_then_the_environment() {
+        assert_eq!(detect("/usr/lib/ocf/resource.d/ringfence/Dummy", &[]), Dialect::Ocf10);
         assert_eq!(
-            detect("/usr/lib/ocf/resource.d/ringfence/Dummy", &[]),
-            Dialect::Ocf10
-        );
-        assert_eq!(
-            detect(
-                "/usr/lib/ocf/resource.d/ringfence/Dummy",
-                &[("OCF_RA_VERSION_MINOR", "1")]
-            ),
+            detect("/usr/lib/ocf/resource.d/ringfence/Dummy", &[("OCF_RA_VERSION_MINOR", "1")]),
             Dialect::Ocf11
         );
         assert_eq!(detect("/usr/share/cluster/ip.sh", &[]), Dialect::Rgmanager);
-        assert_eq!(
-            detect("/opt/agents/ip.sh", &[("OCF_ROOT", "/usr/share/cluster")]),
-            Dialect::Rgmanager
-        );
+        assert_eq!(detect("/opt/agents/ip.sh", &[("OCF_ROOT", "/usr/share/cluster")]), Dialect::Rgmanager);
         assert_eq!(detect("/etc/init.d/vip", &[]), Dialect::Lsb);
         assert_eq!(detect("etc/init.d/vip", &[]), Dialect::Lsb);
-        assert_eq!(
-            detect("/etc/ha.d/resource.d/IPaddr2", &[]),
-            Dialect::Heartbeat
-        );
+        assert_eq!(detect("/etc/ha.d/resource.d/IPaddr2", &[]), Dialect::Heartbeat);
         assert_eq!(detect("IPaddr2", &[]), Dialect::Ocf10);
     }
 }

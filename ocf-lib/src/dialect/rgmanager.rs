@@ -15,24 +15,16 @@ use std::ffi::OsString;
 pub(super) fn translate(spec: &Spec, args: &[OsString], mut env: Env) -> Env {
     if let Some(known_as) = &spec.rgmanager {
         for foreign in known_as.names {
-            let value = env
-                .get_os(&format!("OCF_RESKEY_{}", foreign.name))
-                .map(ToOwned::to_owned);
+            let value = env.get_os(&format!("OCF_RESKEY_{}", foreign.name)).map(ToOwned::to_owned);
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 hand_over(&mut env, foreign, &value);
             }
         }
     }
     // Its timeout is in seconds, and 0 when it enforces none.
-    let timeout: u64 = env
-        .get("OCF_RESKEY_RGMANAGER_meta_timeout")
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(0);
+    let timeout: u64 = env.get("OCF_RESKEY_RGMANAGER_meta_timeout").and_then(|t| t.parse().ok()).unwrap_or(0);
     if timeout > 0 {
-        env.set(
-            "OCF_RESKEY_CRM_meta_timeout",
-            (timeout.saturating_mul(1000)).to_string(),
-        );
+        env.set("OCF_RESKEY_CRM_meta_timeout", (timeout.saturating_mul(1000)).to_string());
     }
     if let Some(target) = args.get(1) {
         env.set("OCF_RESKEY_CRM_meta_migrate_target", target.clone());
@@ -49,10 +41,8 @@ pub(crate) fn still_referenced(env: &Env) -> bool {
 
 /// The metadata document in rgmanager's form.
 pub(crate) fn metadata(spec: &Spec, params: &[Param], env: &Env) -> String {
-    let type_name = spec.rgmanager.map_or_else(
-        || spec.name.to_lowercase(),
-        |known_as| known_as.type_name.to_owned(),
-    );
+    let type_name =
+        spec.rgmanager.map_or_else(|| spec.name.to_lowercase(), |known_as| known_as.type_name.to_owned());
     let mut root = described(
         Element::new("resource-agent")
             .attr("name", type_name)
@@ -63,36 +53,21 @@ pub(crate) fn metadata(spec: &Spec, params: &[Param], env: &Env) -> String {
     );
     root = root.child(Element::new("parameters").children(parameters(spec, params, env)));
     root = root.child(Element::new("actions").children(actions(spec)));
-    if let Some(known_as) = spec
-        .rgmanager
-        .filter(|known_as| !known_as.special.is_empty())
-    {
+    if let Some(known_as) = spec.rgmanager.filter(|known_as| !known_as.special.is_empty()) {
         let attributes = known_as
             .special
             .iter()
-            .fold(Element::new("attributes"), |element, (name, value)| {
-                element.attr(name, *value)
-            });
-        root = root.child(
-            Element::new("special")
-                .attr("tag", "rgmanager")
-                .child(attributes),
-        );
+            .fold(Element::new("attributes"), |element, (name, value)| element.attr(name, *value));
+        root = root.child(Element::new("special").attr("tag", "rgmanager").child(attributes));
     }
     root.to_document(Some("resource-agent SYSTEM \"ra-api-1-modified.dtd\""))
 }
 
 fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
     let names = spec.rgmanager.map_or(&[][..], |known_as| known_as.names);
-    let renamed = |param: &Param| {
-        names
-            .iter()
-            .any(|foreign| foreign.targets.contains(&param.name))
-    };
+    let renamed = |param: &Param| names.iter().any(|foreign| foreign.targets.contains(&param.name));
     let mut rows: Vec<Element> = Vec::new();
-    let unique = params
-        .iter()
-        .find(|param| param.required && param.unique_group.is_some());
+    let unique = params.iter().find(|param| param.required && param.unique_group.is_some());
     match (names.first(), unique) {
         (Some(first), _) => rows.push(parameter(
             first.name,
@@ -100,39 +75,23 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
             first.short,
             Element::new("content").attr("type", "string"),
         )),
-        (None, Some(param)) => rows.push(parameter(
-            param.name,
-            true,
-            param.short,
-            content(param, env),
-        )),
+        (None, Some(param)) => rows.push(parameter(param.name, true, param.short, content(param, env))),
         (None, None) => {
             let name = Element::new("content").attr("type", "string");
             rows.push(parameter("name", true, "Name of this resource", name));
         }
     }
     for foreign in names.iter().skip(1) {
-        let target = params
-            .iter()
-            .find(|param| foreign.targets.first() == Some(&param.name));
-        let body = target.map_or_else(
-            || Element::new("content").attr("type", "string"),
-            |param| content(param, env),
-        );
+        let target = params.iter().find(|param| foreign.targets.first() == Some(&param.name));
+        let body = target
+            .map_or_else(|| Element::new("content").attr("type", "string"), |param| content(param, env));
         rows.push(parameter(foreign.name, false, foreign.short, body));
     }
     for param in params {
-        if renamed(param)
-            || (names.is_empty() && unique.is_some_and(|first| first.name == param.name))
-        {
+        if renamed(param) || (names.is_empty() && unique.is_some_and(|first| first.name == param.name)) {
             continue;
         }
-        rows.push(parameter(
-            param.name,
-            false,
-            param.short,
-            content(param, env),
-        ));
+        rows.push(parameter(param.name, false, param.short, content(param, env)));
     }
     for name in spec.rgmanager.map_or(&[][..], |known_as| known_as.ignored) {
         let body = Element::new("content").attr("type", Content::String.word());
@@ -144,10 +103,7 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
 fn parameter(name: &str, primary: bool, short: &str, content: Element) -> Element {
     let element = Element::new("parameter").attr("name", name);
     let element = if primary {
-        element
-            .attr("unique", "1")
-            .attr("primary", "1")
-            .attr("required", "1")
+        element.attr("unique", "1").attr("primary", "1").attr("required", "1")
     } else {
         element
     };
@@ -163,10 +119,7 @@ fn actions(spec: &Spec) -> Vec<Element> {
             .maybe_attr("interval", like.and_then(|row| row.interval).map(seconds))
             .maybe_attr("depth", depth.map(|depth| depth.to_string()))
     };
-    let mut rows = vec![
-        row("start", spec.row(Verb::Start), None),
-        row("stop", spec.row(Verb::Stop), None),
-    ];
+    let mut rows = vec![row("start", spec.row(Verb::Start), None), row("stop", spec.row(Verb::Stop), None)];
     rows.push(row("recover", spec.row(Verb::Start), None));
     for monitor in spec.actions.iter().filter(|row| row.verb == Verb::Monitor) {
         let depth = Some(monitor.depth.unwrap_or(0));
@@ -187,9 +140,7 @@ mod tests {
     use crate::param::{FromParam, param};
     use crate::spec::{Foreign, Rgmanager, action, foreign};
 
-    const NAMES: &[Foreign] = &[foreign("address", &["ip", "cidr_netmask"])
-        .split('/')
-        .short("Address")];
+    const NAMES: &[Foreign] = &[foreign("address", &["ip", "cidr_netmask"]).split('/').short("Address")];
     const SPEC: Spec = Spec::new("IPaddr2", "1").short("s").long("l").actions(&[
         action(Verb::Start, 20),
         action(Verb::Stop, 20),
@@ -225,24 +176,17 @@ mod tests {
         const IP: Param = param("ip").required().unique("a").typed::<String>();
         const STATE: Param = param("state").default("/x").typed::<String>();
         assert!(!String::SECRET);
-        for (spec, params) in [
-            (spec(), &[IP, STATE][..]),
-            (SPEC, &[IP, STATE][..]),
-            (SPEC, &[STATE][..]),
-        ] {
+        for (spec, params) in [(spec(), &[IP, STATE][..]), (SPEC, &[IP, STATE][..]), (SPEC, &[STATE][..])] {
             let xml = metadata(&spec, params, &Env::default());
             assert_eq!(xml.matches("primary=\"1\"").count(), 1, "{xml}");
             assert!(
-                xml.contains(
-                    "<action name=\"status\" timeout=\"20s\" interval=\"10s\" depth=\"0\"/>"
-                ),
+                xml.contains("<action name=\"status\" timeout=\"20s\" interval=\"10s\" depth=\"0\"/>"),
                 "{xml}"
             );
         }
         let xml = metadata(&spec(), &[IP, STATE], &Env::default());
         assert!(
-            xml.contains("name=\"ip\" version=\"rgmanager 2.0\"")
-                && xml.contains("name=\"address\""),
+            xml.contains("name=\"ip\" version=\"rgmanager 2.0\"") && xml.contains("name=\"address\""),
             "{xml}"
         );
         assert!(!xml.contains("parameter name=\"ip\""), "{xml}");

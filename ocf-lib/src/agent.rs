@@ -147,8 +147,8 @@ impl Faults {
         result.map_err(|fault| self.note(fault)).ok()
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
-        self.0.iter()
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
     }
 
     pub fn is_empty(&self) -> bool {

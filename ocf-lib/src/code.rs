@@ -128,7 +128,7 @@ impl From<std::io::Error> for Fault {
     }
 }
 
-/// The limit keeps a reason readable in one line of crm_mon.
+/// The limit keeps a reason readable in one line of `crm_mon`.
 const REASON_LIMIT: usize = 300;
 
 /// One line of bounded length: newlines and control characters become blanks, runs of blanks one.

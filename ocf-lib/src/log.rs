@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::local_time;
 use crate::syslog::{self, Severity, Syslog};
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub struct Log {
     sink: Sink,
     debug: bool,
     syslog: Syslog,
-    captured: std::cell::RefCell<Vec<String>>,
+    captured: RefCell<Vec<String>>,
 }
 
 enum Sink {
@@ -91,7 +92,7 @@ impl Log {
             }
         };
         let debug = env.get_nonempty("HA_debug").is_some_and(|level| level != "0");
-        Self { tag, sink, debug, syslog: Syslog::default(), captured: Default::default() }
+        Self { tag, sink, debug, syslog: Syslog::default(), captured: RefCell::default() }
     }
 
     /// rgmanager's own form.
@@ -101,7 +102,7 @@ impl Log {
             sink: Sink::Rgmanager,
             debug: false,
             syslog: Syslog::default(),
-            captured: Default::default(),
+            captured: RefCell::default(),
         }
     }
 
@@ -112,7 +113,7 @@ impl Log {
             sink: Sink::Captured,
             debug: true,
             syslog: Syslog::default(),
-            captured: Default::default(),
+            captured: RefCell::default(),
         }
     }
 

@@ -119,11 +119,10 @@ fn action(row: &Action, v11: bool) -> Option<Element> {
     if !v11 && row.verb == Verb::ReloadAgent {
         return None;
     }
-    let role = row.role.map(|role| match (role, v11) {
-        (Role::Promoted, true) => "Promoted",
-        (Role::Unpromoted, true) => "Unpromoted",
-        (Role::Promoted, false) => "Master",
-        (Role::Unpromoted, false) => "Slave",
+    // These words in 1.0 too: the schema of resource-agents takes no others, the DTD takes any.
+    let role = row.role.map(|role| match role {
+        Role::Promoted => "Promoted",
+        Role::Unpromoted => "Unpromoted",
     });
     Some(
         Element::new("action")

@@ -5,6 +5,7 @@
 //! that nothing reads does not compile (`deny(dead_code)`).
 
 use crate::env::Env;
+use std::path::PathBuf;
 
 /// The `type` attribute of `<content>` in the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,20 @@ integer!(u8: "a whole number from 0 to 255", u16: "a whole number from 0 to 6553
     u64: "a whole number of 0 or more", i64: "a whole number",
     std::num::NonZeroU32: "a whole number greater than 0");
 
+/// A file or directory, by absolute path: an agent has no working directory that means anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsolutePath(pub PathBuf);
+
+impl FromParam for AbsolutePath {
+    const CONTENT: Content = Content::String;
+
+    fn from_param(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        if path.is_absolute() { Ok(Self(path)) } else { Err(format!("'{text}' is not an absolute path")) }
+    }
+}
+
+#[allow(clippy::struct_excessive_bools, reason = "independent yes/no columns of one row")]
 /// The row of one parameter. Build it with [`param`] and the methods below.
 #[derive(Clone, Copy)]
 pub struct Param {

@@ -58,7 +58,7 @@ fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
     match verb {
         Verb::MetaData => print(&metadata::document(spec, A::Params::PARAMS, dialect, &call.env)),
         Verb::Usage => print(&usage(spec)),
-        Verb::Methods => print(&actions(spec).map(|word| format!("{word}\n")).collect::<String>()),
+        Verb::Methods => print(&(actions(spec).collect::<Vec<_>>().join("\n") + "\n")),
         Verb::Start
         | Verb::Stop
         | Verb::Monitor

@@ -1,12 +1,19 @@
 //! State files and locks under `HA_RSCTMP`, with upstream's names so that mixed clusters agree.
 
 use crate::code::Fault;
-use crate::context::Cx;
+use crate::context::{self, Cx};
+use crate::env::Env;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Where upstream's agents keep the state of a resource: `TYPE-INSTANCE.state` in the run directory.
+pub fn default_state(type_name: &str, env: &Env) -> String {
+    let name = format!("{type_name}-{}.state", context::instance(env));
+    context::run_dir(env).join(name).to_string_lossy().into_owned()
+}
 
 /// One small file that says something about a resource.
 #[derive(Clone, Debug)]

@@ -131,7 +131,7 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
         // The next stop would do it too; but a manager that blocks instead must not find half a resource.
         let mut faults = Faults::default();
         agent.stop(cx, &mut faults);
-        for fault in faults.iter() {
+        for fault in faults.as_slice() {
             cx.warn(format!("while taking back the failed start: {fault}"));
         }
     }
@@ -153,7 +153,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
     let mut faults = Faults::default();
     agent.stop(cx, &mut faults);
     let reasons = |last: &str| {
-        let mut all: Vec<&str> = faults.iter().map(Fault::reason).collect();
+        let mut all: Vec<&str> = faults.as_slice().iter().map(Fault::reason).collect();
         all.push(last);
         all.join("; ")
     };
@@ -162,7 +162,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
         // Only this probe can make the stop a success.
         match agent.probe(cx) {
             Ok(State::Stopped) => {
-                for fault in faults.iter() {
+                for fault in faults.as_slice() {
                     cx.warn(fault.reason());
                 }
                 return Verdict::success();
@@ -184,7 +184,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
 
 /// A failed stop fences the node: only "failed" and "not permitted" are worth telling apart.
 fn stop_code(faults: &Faults) -> Code {
-    if faults.iter().any(|fault| fault.kind() == Kind::Perm) { Code::Perm } else { Code::Generic }
+    if faults.as_slice().iter().any(|fault| fault.kind() == Kind::Perm) { Code::Perm } else { Code::Generic }
 }
 
 fn monitor<A: Agent>(cx: &Cx) -> Verdict {
@@ -199,9 +199,10 @@ fn monitor<A: Agent>(cx: &Cx) -> Verdict {
     match agent.probe(cx) {
         Ok(state) => {
             agent.observed(cx, &state);
-            let reason = match &state {
-                State::Stopped if !cx.is_probe() => Some(format!("{} is not running", cx.instance())),
-                other => other.reason().map(str::to_owned),
+            let reason = if state == State::Stopped && !cx.is_probe() {
+                Some(format!("{} is not running", cx.instance()))
+            } else {
+                state.reason().map(str::to_owned)
             };
             Verdict { code: state.code(), reason }
         }

@@ -6,30 +6,25 @@
 
 use ocf_lib::agent::{Agent, Faults, State, Verb};
 use ocf_lib::code::Fault;
-use ocf_lib::context::{Cx, instance, run_dir};
-use ocf_lib::env::Env;
-use ocf_lib::param::param;
-use ocf_lib::runfile::RunFile;
+use ocf_lib::context::Cx;
+use ocf_lib::param::{AbsolutePath, param};
+use ocf_lib::runfile::{RunFile, default_state};
 use ocf_lib::spec::{Spec, action};
 use std::process::ExitCode;
 
 ocf_lib::params! {
     struct Params {
-        state: String => param("state")
+        state: AbsolutePath => param("state")
             .unique("state")
             .short("State file")
             .long("The file whose existence is the resource. Absolute path.")
-            .default_from(default_state),
+            .default_from(|env| default_state("Dummy", env)),
         fake: String => param("fake")
             .reloadable()
             .short("A value without effect")
             .long("Can be changed to see the cluster reload the resource instead of restarting it.")
             .default("dummy"),
     }
-}
-
-fn default_state(env: &Env) -> String {
-    run_dir(env).join(format!("Dummy-{}.state", instance(env))).to_string_lossy().into_owned()
 }
 
 struct Dummy {
@@ -59,17 +54,7 @@ impl Agent for Dummy {
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {
-        Self { state: RunFile::new(params.state), fake: params.fake }
-    }
-
-    fn check(&self, _: &Cx) -> Result<(), Fault> {
-        if self.state.path().is_absolute() {
-            return Ok(());
-        }
-        Err(Fault::configured(format!(
-            "parameter state: '{}' is not an absolute path",
-            self.state.path().display()
-        )))
+        Self { state: RunFile::new(params.state.0), fake: params.fake }
     }
 
     fn check_host(&self, _: &Cx) -> Result<(), Fault> {

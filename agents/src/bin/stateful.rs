@@ -8,10 +8,9 @@
 use ocf_lib::agent::{Agent, Faults, State, Verb};
 use ocf_lib::cluster;
 use ocf_lib::code::Fault;
-use ocf_lib::context::{Cx, instance, run_dir};
-use ocf_lib::env::Env;
-use ocf_lib::param::param;
-use ocf_lib::runfile::RunFile;
+use ocf_lib::context::Cx;
+use ocf_lib::param::{AbsolutePath, param};
+use ocf_lib::runfile::{RunFile, default_state};
 use ocf_lib::spec::{Role, Spec, action};
 use std::process::ExitCode;
 
@@ -20,16 +19,12 @@ const PROMOTED: &str = "master";
 
 ocf_lib::params! {
     struct Params {
-        state: String => param("state")
+        state: AbsolutePath => param("state")
             .unique("state")
             .short("State file")
             .long("The file that holds the role of this instance. Absolute path.")
-            .default_from(default_state),
+            .default_from(|env| default_state("Stateful", env)),
     }
-}
-
-fn default_state(env: &Env) -> String {
-    run_dir(env).join(format!("Stateful-{}.state", instance(env))).to_string_lossy().into_owned()
 }
 
 struct Stateful {
@@ -73,17 +68,7 @@ impl Agent for Stateful {
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {
-        Self { state: RunFile::new(params.state) }
-    }
-
-    fn check(&self, _: &Cx) -> Result<(), Fault> {
-        if self.state.path().is_absolute() {
-            return Ok(());
-        }
-        Err(Fault::configured(format!(
-            "parameter state: '{}' is not an absolute path",
-            self.state.path().display()
-        )))
+        Self { state: RunFile::new(params.state.0) }
     }
 
     fn check_host(&self, _: &Cx) -> Result<(), Fault> {

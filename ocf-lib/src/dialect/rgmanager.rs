@@ -137,7 +137,7 @@ fn actions(spec: &Spec) -> Vec<Element> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::param::{FromParam, param};
+    use crate::param::param;
     use crate::spec::{Foreign, Rgmanager, action, foreign};
 
     const NAMES: &[Foreign] = &[foreign("address", &["ip", "cidr_netmask"]).split('/').short("Address")];
@@ -175,7 +175,6 @@ mod tests {
     fn metadata_has_one_primary_and_actions_whatever_the_agent_declares() {
         const IP: Param = param("ip").required().unique("a").typed::<String>();
         const STATE: Param = param("state").default("/x").typed::<String>();
-        assert!(!String::SECRET);
         for (spec, params) in [(spec(), &[IP, STATE][..]), (SPEC, &[IP, STATE][..]), (SPEC, &[STATE][..])] {
             let xml = metadata(&spec, params, &Env::default());
             assert_eq!(xml.matches("primary=\"1\"").count(), 1, "{xml}");

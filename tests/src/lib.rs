@@ -1,1 +1,5 @@
+//! Ringfence's test beds: real clusters in namespaces, device simulators, snapshots.
 
+pub mod cluster;
+
+pub mod sim;

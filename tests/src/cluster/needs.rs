@@ -1,0 +1,108 @@
+//! What a cluster needs of the host, and what of it is missing.
+
+use super::spec::Agents;
+use std::path::Path;
+
+/// One thing that must be there.
+struct Need {
+    /// A program (looked up in the system's folders) or an absolute path.
+    what: &'static str,
+    /// The Debian package that has it.
+    package: &'static str,
+}
+
+const ALWAYS: [Need; 8] = [
+    Need { what: "corosync", package: "corosync" },
+    Need { what: "corosync-cfgtool", package: "corosync" },
+    Need { what: "pacemakerd", package: "pacemaker" },
+    Need { what: "crm_mon", package: "pacemaker-cli-utils" },
+    Need { what: "ipmi_sim", package: "openipmi" },
+    Need { what: "ip", package: "iproute2" },
+    Need { what: "nsenter", package: "util-linux" },
+    Need { what: "timeout", package: "coreutils" },
+];
+
+const UPSTREAM: [Need; 3] = [
+    Need { what: "/usr/lib/ocf/resource.d/heartbeat/IPaddr2", package: "resource-agents" },
+    Need { what: "fence_ipmilan", package: "fence-agents" },
+    Need { what: "ipmitool", package: "ipmitool" },
+];
+
+/// What is missing for a cluster with these agents, one line each; empty when it can be made.
+#[must_use]
+pub fn missing(agents: &Agents) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !nix::unistd::geteuid().is_root() {
+        lines.push("root (namespaces, mounts and raw sockets)".to_owned());
+    }
+    let upstream: &[Need] = match agents {
+        Agents::Upstream => &UPSTREAM,
+        Agents::Ours { dir } => {
+            for file in ["usr/lib/ocf/resource.d/ringfence/IPaddr2", "usr/sbin/fence_ipmilan"] {
+                if !dir.join(file).is_file() {
+                    lines.push(format!("{} (cargo xtask install)", dir.join(file).display()));
+                }
+            }
+            &[]
+        }
+    };
+    for need in ALWAYS.iter().chain(upstream) {
+        if !is_there(need.what) {
+            lines.push(format!("{} (package {})", need.what, need.package));
+        }
+    }
+    lines
+}
+
+/// For a test that cannot do without: true when nothing is missing.
+///
+/// A need that is missing is never a pass. In CI (`CI` is set) it is a failure. Elsewhere the line `NAME: needs X: blocked` goes into
+/// the file that `RINGFENCE_BLOCKED` names, for the runner of the tests to show at the end; without such a file it is a failure too.
+///
+/// # Panics
+/// As said.
+#[must_use]
+#[allow(clippy::panic, reason = "called by tests only, to fail them")]
+pub fn met_or_blocked(test: &str, missing: &[String]) -> bool {
+    use std::io::Write as _;
+    if missing.is_empty() {
+        return true;
+    }
+    let line = format!("{test}: needs {}: blocked", missing.join(", "));
+    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    let ledger = std::env::var_os("RINGFENCE_BLOCKED").filter(|_| !in_ci);
+    let noted = ledger.is_some_and(|path| {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.is_ok_and(|mut file| writeln!(file, "{line}").is_ok())
+    });
+    assert!(noted, "{line}");
+    false
+}
+
+fn is_there(what: &str) -> bool {
+    if what.starts_with('/') {
+        return Path::new(what).is_file();
+    }
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(what).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_install_tree_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = missing(&Agents::Ours { dir: dir.path().to_owned() });
+        assert!(
+            lines.iter().any(|line| line.contains("usr/sbin/fence_ipmilan (cargo xtask install)")),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn programs_are_found_in_the_systems_folders() {
+        assert!(is_there("sh"));
+        assert!(!is_there("no-such-program-of-ringfence"));
+    }
+}

@@ -96,6 +96,9 @@ pub enum State {
     FailedPromoted(String),
     /// There, or partly there, and broken.
     Failed(String),
+    /// Whole, but cut off by something outside of it (an address whose link is down). A monitor says 7,
+    /// so that it is started elsewhere; for `stop` it is still there.
+    Unusable(String),
 }
 
 impl State {
@@ -103,7 +106,7 @@ impl State {
     /// the service in the whole cluster.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Stopped => Code::NotRunning,
+            Self::Stopped | Self::Unusable(_) => Code::NotRunning,
             Self::Running => Code::Success,
             Self::Promoted => Code::RunningPromoted,
             Self::Degraded(_) => Code::Degraded,
@@ -119,7 +122,8 @@ impl State {
             Self::Degraded(why)
             | Self::DegradedPromoted(why)
             | Self::FailedPromoted(why)
-            | Self::Failed(why) => Some(why),
+            | Self::Failed(why)
+            | Self::Unusable(why) => Some(why),
         }
     }
 

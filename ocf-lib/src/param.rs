@@ -250,10 +250,12 @@ impl<'a> Reader<'a> {
             Some(default) => T::from_param(&default.text(self.env)).ok(),
             None => T::when_unset(),
         };
-        let name = std::iter::once(&param.name)
-            .chain(param.aliases)
-            .map(|name| format!("OCF_RESKEY_{name}"))
-            .find(|name| self.env.is_set(name));
+        // An alias speaks up when the name itself is not set or empty.
+        let mut names =
+            std::iter::once(&param.name).chain(param.aliases).map(|name| format!("OCF_RESKEY_{name}"));
+        let first = names.next().filter(|name| self.env.is_set(name));
+        let filled = |name: &String| self.env.get_os(name).is_some_and(|value| !value.is_empty());
+        let name = if first.as_ref().is_some_and(filled) { first } else { names.find(filled).or(first) };
         let parsed = match name.as_deref().and_then(|name| self.env.get_os(name)) {
             None => match fallback() {
                 Some(value) => return Some(value),

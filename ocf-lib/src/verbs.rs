@@ -122,7 +122,7 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
         State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_) => {
             return agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running));
         }
-        State::Stopped | State::Failed(_) => {}
+        State::Stopped | State::Failed(_) | State::Unusable(_) => {}
     }
     let result = agent
         .start(cx)
@@ -220,7 +220,7 @@ fn promote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
             Verdict::because(Code::NotRunning, format!("cannot promote: {} is not running", cx.instance()))
         }
         Ok(State::FailedPromoted(why)) => Verdict::because(Code::FailedPromoted, why),
-        Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
+        Ok(State::Failed(why) | State::Unusable(why)) => Verdict::because(Code::Generic, why),
         Ok(State::Running | State::Degraded(_)) => agent
             .promote(cx)
             .and_then(|()| settle(agent, cx, "did not become promoted", State::is_promoted))
@@ -235,7 +235,7 @@ fn demote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
         Ok(State::Stopped) => {
             Verdict::because(Code::NotRunning, format!("cannot demote: {} is not running", cx.instance()))
         }
-        Ok(State::Failed(why)) => Verdict::because(Code::Generic, why),
+        Ok(State::Failed(why) | State::Unusable(why)) => Verdict::because(Code::Generic, why),
         Ok(State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_)) => {
             agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running)).into()
         }

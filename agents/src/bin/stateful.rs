@@ -116,7 +116,8 @@ impl Agent for Stateful {
                 | State::Degraded(_)
                 | State::DegradedPromoted(_)
                 | State::FailedPromoted(_)
-                | State::Failed(_) => {}
+                | State::Failed(_)
+                | State::Unusable(_) => {}
             }
         }
     }

@@ -1,0 +1,198 @@
+//! Seeded faults between the client and a BMC. `RINGFENCE_SCHEDULES` is the number of schedules (200 by default, 2000 in full);
+//! `RINGFENCE_SEED` runs a single one.
+//!
+//! What must hold whatever the network does: a status that was returned was true at some moment of the call; "off" is confirmed only
+//! when the power was off after the request; every call ends by its deadline; nothing panics; and once the network is well, no
+//! session is open at the BMC.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ringfence_fence::ipmi::{Auth, Control, Error, Session, Target, Version};
+use ringfence_tests::sim::SplitMix64;
+use ringfence_tests::sim::bmc::{Bmc, Config, Quirks};
+use ringfence_tests::sim::udp_faults::{FaultyPath, Schedule};
+
+use super::target;
+
+/// Allowed beyond the deadline: the bound of closing, and a loaded machine.
+const MARGIN: Duration = Duration::from_millis(250 + 350);
+const TIME: Duration = Duration::from_millis(1800);
+
+/// Whether the power had that state at some moment between the two.
+fn was(log: &[(Instant, bool)], wanted: bool, from: Instant, to: Instant) -> bool {
+    let before = log.iter().rev().find(|(at, _)| *at <= from).map(|(_, on)| *on);
+    before == Some(wanted) || log.iter().any(|(at, on)| *at >= from && *at <= to && *on == wanted)
+}
+
+#[derive(Default)]
+struct Tally {
+    confirmed: AtomicUsize,
+    failed: AtomicUsize,
+    reopened: AtomicUsize,
+    retransmitted: AtomicUsize,
+    ignored: AtomicUsize,
+    leaked15: AtomicUsize,
+}
+
+fn run(seed: u64, tally: &Tally) {
+    let mut random = SplitMix64::new(seed ^ 0x5EED);
+    let schedule = Schedule::draw(seed);
+    let lies = random.chance(10);
+    let quirks = Quirks {
+        lies,
+        drops_unknown_suites: random.chance(50),
+        mute_second_rakp3: random.chance(50),
+        slow_power: Duration::from_millis(if random.chance(30) { random.below(200) } else { 0 }),
+        forgets_on_power: random.chance(15),
+        ..Quirks::default()
+    };
+    let suites =
+        [vec![17, 3], vec![17], vec![3]].get(usize::try_from(random.below(3)).unwrap()).unwrap().clone();
+    let bmc =
+        Bmc::start(Config { suites, quirks, slots: 16, on: random.chance(70), ..Config::default() }).unwrap();
+    let amnesia = bmc.amnesia();
+    let path = FaultyPath::start(bmc.address(), schedule.clone(), move || amnesia.strike()).unwrap();
+    let v15 = random.chance(15);
+    let version = if v15 { Version::V15 { auth: Some(Auth::Md5) } } else { Version::V20 { suite: None } };
+    let begun = Instant::now();
+    let deadline = begun + TIME;
+    let wanted = Target {
+        version,
+        packet_timeout: Duration::from_millis(120),
+        connect_deadline: begun + TIME * 2 / 3,
+        deadline,
+        ..target(path.address())
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| off(&wanted, &bmc, tally)));
+    let took = begun.elapsed();
+    let outcome = outcome.unwrap_or_else(|_| panic!("seed {seed}: panic in the client, {schedule:?}"));
+    match outcome {
+        Ok(()) => {
+            assert!(
+                !lies || bmc.power_log().first().is_some_and(|(_, on)| !on),
+                "seed {seed}: a lie was believed, {schedule:?}"
+            );
+            tally.confirmed.fetch_add(1, Ordering::Relaxed)
+        }
+        Err(_) => tally.failed.fetch_add(1, Ordering::Relaxed),
+    };
+    assert!(took < TIME + MARGIN, "seed {seed}: took {took:?}, {schedule:?}");
+    if path.sent_to_device() == 0 {
+        return;
+    }
+    // a session may stay open only when closing it was lost each time, or, in IPMI 1.5, when the one answer that names it was lost
+    let open = bmc.open_sessions();
+    if open > 0 && v15 {
+        tally.leaked15.fetch_add(1, Ordering::Relaxed);
+    } else if schedule.is_gentle() {
+        assert_eq!(open, 0, "seed {seed}: session left open, {schedule:?}");
+    }
+    // and whatever happened, the BMC serves the next one as soon as the network is well
+    path.heal();
+    let now = Instant::now();
+    let next = Target {
+        connect_deadline: now + Duration::from_secs(4),
+        deadline: now + Duration::from_secs(5),
+        ..wanted
+    };
+    let mut session =
+        Session::open(&next).unwrap_or_else(|error| panic!("seed {seed}: after healing: {error}"));
+    assert_eq!(session.chassis_status().unwrap().on, bmc.is_on(), "seed {seed}");
+}
+
+trait Gentle {
+    fn is_gentle(&self) -> bool;
+}
+
+impl Gentle for Schedule {
+    /// The BMC can be reached all the time: nothing is lost or spoilt, only late, doubled or out of order.
+    fn is_gentle(&self) -> bool {
+        self.drop == 0 && self.corrupt == 0 && self.blackhole.is_none()
+    }
+}
+
+/// Turns it off and polls until the BMC says so, as a fence agent does.
+fn off(wanted: &Target, bmc: &Bmc, tally: &Tally) -> Result<(), Error> {
+    let mut session = Session::open(wanted)?;
+    let result = (|| {
+        let mut asked = Instant::now();
+        loop {
+            let from = Instant::now();
+            let chassis = session.chassis_status()?;
+            let to = Instant::now();
+            assert!(
+                was(&bmc.power_log(), chassis.on, from, to),
+                "a status that never was true: {}",
+                chassis.on
+            );
+            if !chassis.on {
+                assert!(
+                    was(&bmc.power_log(), false, asked, to),
+                    "off confirmed and the power never was off after the request"
+                );
+                return Ok(());
+            }
+            if Instant::now() >= wanted.deadline {
+                return Err(Error::TimedOut { waiting_for: "power off", maybe_done: false });
+            }
+            asked = Instant::now();
+            match session.chassis_control(Control::Off) {
+                Ok(()) | Err(Error::TimedOut { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    })();
+    let traffic = session.traffic();
+    tally.retransmitted.fetch_add(usize::try_from(traffic.retransmissions).unwrap(), Ordering::Relaxed);
+    tally.ignored.fetch_add(usize::try_from(traffic.ignored).unwrap(), Ordering::Relaxed);
+    tally.reopened.fetch_add(bmc.sessions_opened().saturating_sub(1), Ordering::Relaxed);
+    session.close();
+    result
+}
+
+#[test]
+fn no_schedule_leads_to_a_lie_a_hang_or_a_leak() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (first, count) = match number("RINGFENCE_SEED") {
+        Some(seed) => (seed, 1),
+        None => (0, number("RINGFENCE_SCHEDULES").unwrap_or(200)),
+    };
+    let next = AtomicU64::new(first);
+    let tally = Tally::default();
+    let failures = Mutex::new(Vec::new());
+    // nearly all of the time is waiting
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        break;
+                    }
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(seed, &tally))) {
+                        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        failures.lock().unwrap().push(format!("seed {seed}: {text}"));
+                    }
+                }
+            });
+        }
+    });
+    let of = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+    println!(
+        "{count} schedules: {} confirmed off, {} failed honestly, {} further sessions, {} retransmissions, {} datagrams ignored, {} v1.5 sessions left to expire",
+        of(&tally.confirmed),
+        of(&tally.failed),
+        of(&tally.reopened),
+        of(&tally.retransmitted),
+        of(&tally.ignored),
+        of(&tally.leaked15)
+    );
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+    // a client that always gives up would pass everything above
+    assert!(count < 50 || of(&tally.confirmed) * 2 > usize::try_from(count).unwrap());
+}

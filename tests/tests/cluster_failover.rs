@@ -207,16 +207,6 @@ fn a_kept_cluster_lives_until_it_is_taken_down() {
     kept.down().expect("twice is once");
 }
 
-/// Not a test: the driver that [`a_killed_driver_takes_the_cluster_with_it`] starts and kills.
-#[test]
-#[ignore = "the other half of a_killed_driver_takes_the_cluster_with_it, which starts it"]
-fn a_driver_to_be_killed() {
-    let Some(note) = std::env::var_os("RINGFENCE_DRIVER_NOTE") else { return };
-    let cluster = Cluster::builder(helper()).nodes(2).lifetime(Duration::from_secs(60)).up().unwrap();
-    std::fs::write(note, format!("{} {}", cluster.node_pid(1).unwrap(), cluster.dir().display())).unwrap();
-    std::thread::sleep(Duration::from_secs(30));
-}
-
 #[test]
 fn a_killed_driver_takes_the_cluster_with_it() {
     if !needs::met_or_blocked("a_killed_driver_takes_the_cluster_with_it", &needs::missing(&Agents::Upstream))
@@ -226,21 +216,17 @@ fn a_killed_driver_takes_the_cluster_with_it() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let note = folder.path().join("note");
-    let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_driver_to_be_killed", "--ignored"])
-        .env("RINGFENCE_DRIVER_NOTE", &note)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut driver =
+        std::process::Command::new(env!("CARGO_BIN_EXE_rf-node")).arg("hold").arg(&note).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     let text = loop {
         match std::fs::read_to_string(&note) {
-            Ok(text) if !text.is_empty() => break text,
+            Ok(text) if text.ends_with('\n') => break text,
             _ => assert!(Instant::now() < end, "the driver made no cluster"),
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    let (pid, dir) = text.split_once(' ').unwrap();
+    let (pid, dir) = text.trim_end().split_once(' ').unwrap();
     let pid: i32 = pid.parse().unwrap();
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     driver.kill().unwrap();

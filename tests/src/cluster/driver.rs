@@ -13,6 +13,7 @@ use super::{control, namespace, needs};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -589,14 +590,18 @@ impl Kept {
     const PREFIX: &'static str = "ringfence-cluster-";
     const FILE: &'static str = "kept.json";
 
-    /// The clusters on this host that outlived their drivers.
+    /// The clusters on this host that outlived their drivers, which were of the same user.
     #[must_use]
     pub fn all() -> Vec<Self> {
+        let own = nix::unistd::geteuid().as_raw();
         let folders = fs::read_dir(std::env::temp_dir()).into_iter().flatten().filter_map(Result::ok);
         folders
             .filter(|folder| folder.file_name().to_string_lossy().starts_with(Self::PREFIX))
+            // Others may write in the same place, and what the note says is going to be killed and removed.
+            .filter(|folder| folder.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own))
             .filter_map(|folder| {
-                serde_json::from_str(&fs::read_to_string(folder.path().join(Self::FILE)).ok()?).ok()
+                let text = fs::read_to_string(folder.path().join(Self::FILE)).ok()?;
+                Some(Self { dir: folder.path(), ..serde_json::from_str(&text).ok()? })
             })
             .collect()
     }

@@ -71,7 +71,9 @@ pub(crate) fn install_agents(agents: &Agents, state: &Path) -> io::Result<()> {
         .filter(|name| name.starts_with("fence_"))
         .collect();
     let sbin = Path::new("/usr/sbin");
-    if names.iter().all(|name| sbin.join(name).is_file()) {
+    // A mount on a link lands on what it points to, which may be another agent.
+    let plain = |name: &String| fs::symlink_metadata(sbin.join(name)).is_ok_and(|found| found.is_file());
+    if names.iter().all(plain) {
         for name in &names {
             bind(&fence.join(name), &sbin.join(name))?;
         }

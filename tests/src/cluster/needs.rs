@@ -35,6 +35,10 @@ pub fn missing(agents: &Agents) -> Vec<String> {
     if !nix::unistd::geteuid().is_root() {
         lines.push("root (namespaces, mounts and raw sockets)".to_owned());
     }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    lines.extend(
+        missing_capabilities(&status).into_iter().map(|name| format!("{name} (a container without it?)")),
+    );
     let upstream: &[Need] = match agents {
         Agents::Upstream => &UPSTREAM,
         Agents::Ours { dir } => {
@@ -79,6 +83,15 @@ pub fn met_or_blocked(test: &str, missing: &[String]) -> bool {
     false
 }
 
+/// The capabilities that a root without all its powers lacks, from `/proc/self/status`.
+fn missing_capabilities(status: &str) -> Vec<&'static str> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
+    // Numbers of linux/capability.h
+    let wanted = [("CAP_KILL", 5), ("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_SYS_ADMIN", 21)];
+    wanted.into_iter().filter(|(_, bit)| effective >> bit & 1 == 0).map(|(name, _)| name).collect()
+}
+
 fn is_there(what: &str) -> bool {
     if what.starts_with('/') {
         return Path::new(what).is_file();
@@ -98,6 +111,15 @@ mod tests {
             lines.iter().any(|line| line.contains("usr/sbin/fence_ipmilan (cargo xtask install)")),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn a_container_without_the_power_to_mount_is_named() {
+        assert_eq!(
+            missing_capabilities("Name:\tx\nCapEff:\t00000000a80425fb\n"),
+            ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]
+        );
+        assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
     }
 
     #[test]

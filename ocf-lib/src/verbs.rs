@@ -74,12 +74,15 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
 
 fn with_ready<A: Agent>(cx: &Cx, act: impl FnOnce(&A, &Cx) -> Verdict) -> Verdict {
     match ready::<A>(cx) {
-        Ok(agent) => act(&agent, cx),
+        Ok(agent) => match agent.check_host(cx) {
+            Ok(()) => act(&agent, cx),
+            Err(fault) => fault.into(),
+        },
         Err(fault) => fault.into(),
     }
 }
 
-/// The agent for an action that changes something: every parameter must be right, and the host fit.
+/// The agent for an action that changes something: every parameter must be right.
 fn ready<A: Agent>(cx: &Cx) -> Result<A, Fault> {
     let mut reader = Reader::new(cx.env());
     let params = A::Params::read(&mut reader);
@@ -93,7 +96,6 @@ fn ready<A: Agent>(cx: &Cx) -> Result<A, Fault> {
     if A::SPEC.needs_root && !nix::unistd::geteuid().is_root() {
         return Err(Fault::perm(format!("{} must be run as root", cx.verb().word())));
     }
-    agent.check_host(cx)?;
     Ok(agent)
 }
 
@@ -124,6 +126,8 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
         }
         State::Stopped | State::Failed(_) | State::Unusable(_) => {}
     }
+    // Only now: what runs already needs nothing of this host any more.
+    agent.check_host(cx)?;
     let result = agent
         .start(cx)
         .and_then(|()| settle(agent, cx, "did not come up", |s| s.is_running() || s.is_promoted()));

@@ -118,7 +118,8 @@ fn probes(states: impl IntoIterator<Item = State>) -> World {
 
 #[test]
 fn start_touches_nothing_that_runs() {
-    let (verdict, calls) = run(bench(Verb::Start), probes([State::Running]));
+    let unfit = World { host: Some(Fault::installed("no tool")), ..probes([State::Running]) };
+    let (verdict, calls) = run(bench(Verb::Start), unfit);
     assert_eq!((verdict, calls), (Verdict::success(), vec![]));
 }
 

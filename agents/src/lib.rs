@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod arp;
+pub mod detached;
 pub mod ndisc;
 pub mod netlink;
 pub mod netns;

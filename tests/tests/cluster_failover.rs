@@ -132,6 +132,40 @@ fn nodes_run_the_agents_of_an_install_tree_and_the_host_does_not_see_them() {
     assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts_before);
 }
 
+#[test]
+fn the_witnesses_see_two_owners_and_the_one_that_answers() {
+    let test = "the_witnesses_see_two_owners_and_the_one_that_answers";
+    if !needs::met_or_blocked(test, &needs::missing(&Agents::Upstream)) {
+        return;
+    }
+    let _turn = turn();
+    let cluster = Cluster::builder(helper()).nodes(2).up().unwrap();
+    let until = |what: &str, found: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(4);
+        while !found() {
+            assert!(Instant::now() < end, "{what}: {:?}", cluster.events());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let saw = |kind: Kind| cluster.events().iter().any(|event| event.kind == kind);
+    let add = |node: u8| {
+        // By hand: Pacemaker has not begun yet.
+        let added = || cluster.exec(node, &["ip", "addr", "add", "10.77.0.50/32", "dev", "eth0"]);
+        until("the node takes the address", &|| added().is_ok_and(|output| output.status.success()));
+    };
+    until("the network is up", &|| saw(Kind::AddressUp));
+    add(1);
+    until("the one owner answers", &|| saw(Kind::PingAnswered) && saw(Kind::ArpOwner));
+    assert_eq!(double_owners(&cluster.events()), Vec::<String>::new());
+    assert_eq!(cluster.who_has_ip().unwrap(), [1]);
+    add(2);
+    until("two owners on the wire", &|| saw(Kind::DoubleOwner));
+    until("two owners in the kernels", &|| {
+        double_owners(&cluster.events()).iter().any(|finding| finding.starts_with("n1 and n2"))
+    });
+    assert_eq!(cluster.who_has_ip().unwrap(), [1, 2]);
+}
+
 /// Waits until a pid is gone, or fails.
 fn gone(pid: i32) {
     let end = Instant::now() + Duration::from_secs(5);

@@ -5,6 +5,19 @@
 //! of it when that process dies, and it dies with its driver ([`Cluster`], or the program that holds it) on every path, `SIGKILL`
 //! included. Nothing on the host changes: state is a tmpfs inside, agents are laid over the nodes' own view of the file system.
 //!
+//! ```no_run
+//! use ringfence_tests::cluster::{Agents, Cluster, Helper};
+//! use std::time::Duration;
+//! # fn main() -> Result<(), ringfence_tests::cluster::ClusterError> {
+//! let cluster = Cluster::builder(Helper::program("rf-node")).nodes(3).agents(Agents::Upstream).up()?;
+//! cluster.wait_until_started(Duration::from_secs(40))?;
+//! let at = cluster.kill_corosync(1)?;
+//! let story = cluster.wait_for_failover(1, at, Duration::from_secs(40))?;
+//! assert!(story.faults().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Needs root and the packages that [`needs::missing`] names.
 #![allow(
     clippy::disallowed_methods,

@@ -1,7 +1,9 @@
 //! What a cluster needs of the host, and what of it is missing.
 
 use super::spec::Agents;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 /// One thing that must be there.
 struct Need {
@@ -68,19 +70,26 @@ pub fn missing(agents: &Agents) -> Vec<String> {
 #[must_use]
 #[allow(clippy::panic, reason = "called by tests only, to fail them")]
 pub fn met_or_blocked(test: &str, missing: &[String]) -> bool {
-    use std::io::Write as _;
+    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    let ledger = std::env::var_os("RINGFENCE_BLOCKED").map(PathBuf::from);
+    match verdict(test, missing, in_ci, ledger.as_deref()) {
+        Ok(met) => met,
+        Err(line) => panic!("{line}"),
+    }
+}
+
+/// `Ok(false)`: blocked, and noted. The error is the line that fails the test.
+fn verdict(test: &str, missing: &[String], in_ci: bool, ledger: Option<&Path>) -> Result<bool, String> {
     if missing.is_empty() {
-        return true;
+        return Ok(true);
     }
     let line = format!("{test}: needs {}: blocked", missing.join(", "));
-    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    let ledger = std::env::var_os("RINGFENCE_BLOCKED").filter(|_| !in_ci);
-    let noted = ledger.is_some_and(|path| {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        file.is_ok_and(|mut file| writeln!(file, "{line}").is_ok())
-    });
-    assert!(noted, "{line}");
-    false
+    let Some(path) = ledger.filter(|_| !in_ci) else { return Err(line) };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    match file.and_then(|mut file| writeln!(file, "{line}")) {
+        Ok(()) => Ok(false),
+        Err(error) => Err(format!("{line} (and {} cannot be written: {error})", path.display())),
+    }
 }
 
 /// The capabilities that a root without all its powers lacks, from `/proc/self/status`.
@@ -111,6 +120,20 @@ mod tests {
             lines.iter().any(|line| line.contains("usr/sbin/fence_ipmilan (cargo xtask install)")),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn a_missing_need_is_never_a_silent_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("blocked");
+        let missing = ["corosync (package corosync)".to_owned()];
+        let line = "boots: needs corosync (package corosync): blocked";
+        assert_eq!(verdict("boots", &[], true, None), Ok(true));
+        assert_eq!(verdict("boots", &missing, true, Some(&ledger)), Err(line.to_owned()), "in CI it fails");
+        assert!(!ledger.exists());
+        assert_eq!(verdict("boots", &missing, false, None), Err(line.to_owned()), "unnoted it fails");
+        assert_eq!(verdict("boots", &missing, false, Some(&ledger)), Ok(false));
+        assert_eq!(std::fs::read_to_string(&ledger).unwrap(), format!("{line}\n"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub(crate) fn main(node: u8) -> io::Result<()> {
     daemon("corosync", &["-f"], &[], &disk.join("corosync.out"))?;
     let end = Instant::now() + Duration::from_secs(20);
     while !succeeds("corosync-cfgtool", &["-s"]) {
+        for change in watch.read()? {
+            log.write(&change);
+        }
         if Instant::now() >= end {
             return Err(io::Error::other("corosync does not answer after 20 s"));
         }

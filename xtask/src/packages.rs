@@ -3,8 +3,10 @@
 use crate::process::{self, command};
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 /// Asked by maintainer scripts before they start a service; exit 101 forbids it (Debian Policy, invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -32,7 +34,7 @@ pub fn ensure(names: &[&str], purpose: &str, yes: bool) -> Result<(), String> {
     if !(yes || process::env_flag("CI") || agreed(&list, purpose)) {
         return Err(format!("{purpose} needs packages that are not installed: say --yes, or: {by_hand}"));
     }
-    println!("installing for {purpose}: {list}");
+    eprintln!("installing for {purpose}: {list}");
     let _no_daemons = NoDaemons::new();
     let lock = ["-q", "-o", "DPkg::Lock::Timeout=400", "-o", "Acquire::Retries=3"];
     // A fresh image has no package lists; where they cannot be had the old ones may do.
@@ -50,9 +52,12 @@ pub fn ensure(names: &[&str], purpose: &str, yes: bool) -> Result<(), String> {
     }
 }
 
+/// Its words go to stderr: a task's stdout may be JSON.
 fn apt() -> std::process::Command {
     let mut apt = command("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    apt.stdout(stderr.map_or_else(|_| Stdio::null(), Stdio::from));
     apt
 }
 

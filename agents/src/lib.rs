@@ -2,7 +2,9 @@
 
 pub mod announce;
 pub mod arp;
+pub mod cluster_ip;
 pub mod detached;
+pub mod multicast_mac;
 pub mod ndisc;
 pub mod netlink;
 pub mod netns;

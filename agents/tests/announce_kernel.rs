@@ -1,4 +1,12 @@
 //! Announcements and duplicate detection on a real wire: what the other end learns is asked of its neighbour table.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test: it observes from outside and panics when it is not as it should be"
+)]
 
 mod namespace;
 
@@ -9,13 +17,12 @@ use ringfence_agents::route_lookup::{self, Wanted};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-/// v1 goes into a namespace of its own, behind the wire, held by a sleeping process. It has 10.0.0.3 and fd00::3.
+/// v1 goes into a namespace of its own, behind the wire, held by a sleeping process. It has `10.0.0.3` and `fd00::3`.
 struct OtherEnd {
     holder: std::process::Child,
 }
 
 impl OtherEnd {
-    #[allow(clippy::disallowed_methods, reason = "test")]
     fn new() -> Self {
         let holder =
             std::process::Command::new("unshare").args(["-n", "sleep", "60"]).spawn().expect("unshare runs");

@@ -1,5 +1,12 @@
 //! The detached child: who it is, that it can be stopped, that it ends by itself, and that nobody else is hit.
-#![allow(clippy::disallowed_methods, reason = "test observer")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test: it observes from outside and panics when it is not as it should be"
+)]
 
 use ringfence_agents::detached::{Detached, Stopped, run, stop};
 use std::fs;

@@ -1,4 +1,12 @@
 //! The netlink driver against the real kernel; `ip` is the observer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test: it observes from outside and panics when it is not as it should be"
+)]
 
 mod namespace;
 
@@ -79,7 +87,7 @@ fn same_as_ip(new: &NewAddress, arguments: &str) {
     let text = new.address.to_string();
     assert_eq!(netlink.add_address(new), Ok(Change::Done), "{arguments}");
     assert_eq!(netlink.add_address(new), Ok(Change::AlreadySo), "{arguments}");
-    let ours = (seen(&text), sh(&format!("ip -o route show table all; ip -6 -o route show table all")));
+    let ours = (seen(&text), sh("ip -o route show table all; ip -6 -o route show table all"));
     assert!(!ours.0.is_empty(), "{arguments}");
     let found = netlink.find_address(new.address, Some(new.ifindex)).unwrap();
     assert_eq!(found.len(), 1, "{arguments}");
@@ -87,7 +95,7 @@ fn same_as_ip(new: &NewAddress, arguments: &str) {
     assert_eq!(netlink.delete_address(&found[0]), Ok(Change::AlreadySo), "{arguments}");
     assert_eq!(seen(&text), "", "{arguments}");
     sh(&format!("ip addr add {arguments}"));
-    let theirs = (seen(&text), sh(&format!("ip -o route show table all; ip -6 -o route show table all")));
+    let theirs = (seen(&text), sh("ip -o route show table all; ip -6 -o route show table all"));
     assert_eq!(ours, theirs, "{arguments}");
     let again = netlink.find_address(new.address, Some(new.ifindex)).unwrap();
     assert_eq!(netlink.delete_address(&again[0]), Ok(Change::Done));

@@ -1,7 +1,7 @@
 //! Fresh network namespaces for tests of the kernel interfaces, and `ip` as the independent observer in them.
 //!
 //! unshare(2) moves the calling thread alone, so each case gets a thread of its own; the namespace ends with it.
-#![allow(dead_code, clippy::disallowed_methods, clippy::missing_panics_doc, reason = "test observer")]
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use ringfence_agents::netlink::Netlink;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ pub fn fresh(case: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Two interfaces v0 and v1 joined by a wire, both up, 10.0.0.2/24 and fd00::2/64 on v0.
+/// Two interfaces v0 and v1 joined by a wire, both up, `10.0.0.2/24` and `fd00::2/64` on v0.
 pub fn wire() {
     sh("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up \
         && ip addr add 10.0.0.2/24 brd + dev v0 && ip addr add fd00::2/64 nodad dev v0");

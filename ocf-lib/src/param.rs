@@ -287,38 +287,50 @@ pub trait ParamSet: Sized {
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 }
 
+#[doc(hidden)]
+pub use ocf_lib_macros::as_if_written_here;
+
 /// Declares an agent's parameters:
 ///
 /// ```
-/// ocf_lib::params! {
-///     /// What the agent gets.
-///     pub struct Params {
-///         state: String => ocf_lib::param::param("state").unique("state").short("State file").default("/run/x"),
-///         count: Option<u32> => ocf_lib::param::param("count").short("How many"),
+/// mod m {
+///     ocf_lib::params! {
+///         /// What the agent gets.
+///         pub struct Params {
+///             state: String => ocf_lib::param::param("state").unique("state").short("State file"),
+///             count: Option<u32> => ocf_lib::param::param("count").short("How many"),
+///         }
 ///     }
+///     pub fn use_them(p: &Params) -> (&str, Option<u32>) { (&p.state, p.count) }
 /// }
-/// # fn main() { let p: Option<Params> = None; if let Some(p) = p { let _ = (p.state, p.count); } }
+/// fn main() { let _ = m::use_them; }
 /// ```
 ///
-/// A declared parameter that nothing reads does not compile:
+/// A declared parameter that nothing reads (here `count`) does not compile:
 ///
 /// ```compile_fail
 /// mod m {
 ///     ocf_lib::params! {
-///         struct Params { state: String => ocf_lib::param::param("state") }
+///         /// What the agent gets.
+///         pub struct Params {
+///             state: String => ocf_lib::param::param("state").unique("state").short("State file"),
+///             count: Option<u32> => ocf_lib::param::param("count").short("How many"),
+///         }
 ///     }
-///     pub fn read(r: &mut ocf_lib::param::Reader<'_>) -> bool {
-///         <Params as ocf_lib::param::ParamSet>::read(r).is_some()
-///     }
+///     pub fn use_them(p: &Params) -> &str { &p.state }
 /// }
-/// fn main() {}
+/// fn main() { let _ = m::use_them; }
 /// ```
 #[macro_export]
 macro_rules! params {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( $(#[$fmeta:meta])* $field:ident : $ty:ty => $row:expr ),* $(,)? }) => {
-        $(#[$meta])*
-        #[deny(dead_code)]
-        $vis struct $name { $( $(#[$fmeta])* $field: $ty ),* }
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $( $(#[$fmeta:meta])* $fvis:vis $field:ident : $ty:ty => $row:expr ),* $(,)?
+    }) => {
+        $crate::param::as_if_written_here! {
+            $(#[$meta])*
+            #[deny(dead_code)]
+            $vis struct $name { $( $(#[$fmeta])* $fvis $field: $ty ),* }
+        }
 
         impl $crate::param::ParamSet for $name {
             const PARAMS: &'static [$crate::param::Param] = &[ $( $row.typed::<$ty>() ),* ];

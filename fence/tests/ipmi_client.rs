@@ -5,7 +5,14 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test starts the real ipmitool and ipmi_sim and reads its own settings"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a test starts the real ipmitool and ipmi_sim, reads its own settings, prints its figures and may panic"
 )]
 
 #[path = "ipmi/against_ipmi_sim.rs"]

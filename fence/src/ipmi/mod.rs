@@ -22,6 +22,7 @@
 mod chassis;
 mod cipher;
 mod error;
+mod establish;
 mod message;
 mod rmcp;
 mod session;

@@ -47,6 +47,8 @@ pub(super) struct Patience {
     pub sends: u32,
     /// Not a moment longer.
     pub until: Instant,
+    /// Time between two datagrams; `None` backs off up to the packet time-out.
+    pub every: Option<Duration>,
     /// What is awaited, for the message.
     pub waiting_for: &'static str,
 }
@@ -101,8 +103,12 @@ impl Link {
             if now >= patience.until {
                 break;
             }
-            // a question that may be asked once only gets the whole packet time-out
-            let wait = if patience.sends == 1 { self.packet_timeout } else { self.wait_of(attempt) };
+            let wait = match patience.every {
+                Some(every) => every.max(SHORTEST_WAIT),
+                // a question that may be asked once only gets the whole packet time-out
+                None if patience.sends == 1 => self.packet_timeout,
+                None => self.wait_of(attempt),
+            };
             let mut until = (now + wait).min(patience.until);
             let datagram = question.datagram(attempt)?;
             self.traffic.retransmissions += u32::from(attempt > 0);
@@ -284,7 +290,7 @@ mod tests {
                 }
             }
         });
-        let patience = Patience { sends: 5, until: soon(), waiting_for: "x" };
+        let patience = Patience { sends: 5, until: soon(), every: None, waiting_for: "x" };
         assert_eq!(link.exchange(&mut Ping, patience).unwrap(), b"yes");
         assert_eq!(link.traffic, Traffic { round_trips: 1, retransmissions: 2, ignored: 3 });
         thread.join().unwrap();
@@ -295,7 +301,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let mut link = Link::connect(address, Duration::from_millis(80)).unwrap();
-        let patience = Patience { sends: 5, until: soon(), waiting_for: "x" };
+        let patience = Patience { sends: 5, until: soon(), every: None, waiting_for: "x" };
         assert!(matches!(link.exchange(&mut Ping, patience), Err(Error::TimedOut { .. })));
         drop(socket);
         let error = link.exchange(&mut Ping, patience).unwrap_err();

@@ -1,4 +1,4 @@
-//! The client against the real `ipmi_sim` of OpenIPMI: suites 0 to 3, Kg, all v1.5 authentications, bridging.
+//! The client against the real `ipmi_sim` of `OpenIPMI`: suites 0 to 3, Kg, all v1.5 authentications, bridging.
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{ipmitool, target};
 
-/// A running ipmi_sim with its own directory; ended by its process id.
+/// A running `ipmi_sim` with its own directory; ended by its process id.
 struct IpmiSim {
     child: Child,
     directory: TempDir,
@@ -49,8 +49,11 @@ impl IpmiSim {
              \x20   allowed_auths_operator none md2 md5 straight\n    allowed_auths_admin none md2 md5 straight\n\
              \x20   guid a123456789abcdefa123456789abcde1\n  endlan\n  chassis_control \"{}\"\n  startnow false\n\
              \x20 user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"s3cret1\" admin 10 none md2 md5 straight\n\
-             \x20 user 3 true \"oper\" \"s3cret1\" operator 10 none md2 md5 straight\n",
+             \x20 user 4 true \"user\" \"s3cret1\" user 10 none md2 md5 straight\n\
+             \x20 user 3 true \"oper\" \"s3cret1\" operator 10 none md2 md5 straight\n\
+             set_working_mc 0x30\n  chassis_control \"{}\"\n",
             address.port(),
+            hook.display(),
             hook.display()
         );
         fs::write(path.join("lan.conf"), lan).unwrap();
@@ -134,19 +137,29 @@ fn faults_are_told_apart() {
         error(&Target { password: Zeroizing::new(b"wrong".to_vec()), ..right.clone() }),
         Error::WrongPassword
     );
-    let operator = Target { username: b"oper".to_vec(), ..right.clone() };
-    assert!(matches!(error(&operator), Error::Privilege { .. }), "{}", error(&operator));
-    assert!(Session::open(&Target { privilege: Privilege::Operator, ..operator }).is_ok());
+    // ipmi_sim grants any level to a v2.0 session, so the missing privilege shows at the command
+    let mut reader =
+        Session::open(&Target { username: b"user".to_vec(), privilege: Privilege::User, ..right.clone() })
+            .unwrap();
+    assert!(matches!(reader.chassis_control(Control::Off), Err(Error::Privilege { .. })));
     let md5 = Target { version: Version::V15 { auth: Some(Auth::Md5) }, ..right };
     assert_eq!(error(&Target { username: b"nobody".to_vec(), ..md5.clone() }), Error::WrongUser);
-    assert_eq!(error(&Target { password: Zeroizing::new(b"wrong".to_vec()), ..md5 }), Error::WrongPassword);
+    assert_eq!(
+        error(&Target { password: Zeroizing::new(b"wrong".to_vec()), ..md5.clone() }),
+        Error::WrongPassword
+    );
+    let operator = Target { username: b"oper".to_vec(), ..md5 };
+    assert!(matches!(error(&operator), Error::Privilege { .. }));
+    assert!(Session::open(&Target { privilege: Privilege::Operator, ..operator }).is_ok());
+    assert!(sim.is_on());
 }
 
 #[test]
 fn kg() {
-    let sim = IpmiSim::start(Some("0123456789abcdefghij"));
+    // QUIRK(ipmi_sim 2.0.33): a key of the full 20 bytes does not work in it, with ipmitool neither
+    let sim = IpmiSim::start(Some("0123456789"));
     let bare = target(sim.address);
-    work(&sim, &Target { kg: Some(Zeroizing::new(b"0123456789abcdefghij".to_vec())), ..bare.clone() });
+    work(&sim, &Target { kg: Some(Zeroizing::new(b"0123456789".to_vec())), ..bare.clone() });
     assert_eq!(Session::open(&bare).err().unwrap(), Error::WrongKg { given: false });
 }
 
@@ -178,16 +191,10 @@ fn cycle_while_off_is_a_wrong_state_or_carried_out() {
 fn bridging() {
     let sim = IpmiSim::start(None);
     let through = Target { bridge_to: Some(0x30), ..target(sim.address) };
-    let mut session = Session::open(&through).unwrap();
-    let ours = session.chassis_status();
-    // the second controller has no chassis: the bridged answer is its completion code, as ipmitool reports it
+    work(&sim, &through);
     let theirs =
         ipmitool(sim.address, &["-I", "lanplus", "-C", "3", "-t", "0x30", "chassis", "power", "status"]);
-    match &ours {
-        Ok(chassis) => assert!(theirs.contains(if chassis.on { "is on" } else { "is off" }), "{theirs}"),
-        Err(Error::Unsupported(_)) => assert!(theirs.contains("Invalid command"), "{theirs}"),
-        Err(other) => panic!("{other} / {theirs}"),
-    }
+    assert!(theirs.contains("is on"), "{theirs}");
 }
 
 /// Ours and ipmitool's on the same work, pair by pair. Prints; the assertion is far from the figure so that load cannot break it.

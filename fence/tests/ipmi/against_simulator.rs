@@ -283,7 +283,7 @@ fn a_command_that_must_not_be_repeated_goes_out_once() {
         bmc.set_quirks(Quirks::default());
         session.close();
         assert_eq!(bmc.controls().len(), 1);
-        assert_eq!(bmc.open_sessions(), 0);
+        assert_eq!(bmc.open_sessions_after(Duration::from_secs(1)), 0);
     }
 }
 

@@ -35,6 +35,7 @@ struct Tally {
     retransmitted: AtomicUsize,
     ignored: AtomicUsize,
     leaked15: AtomicUsize,
+    leaked20: AtomicUsize,
 }
 
 fn run(seed: u64, tally: &Tally) {
@@ -84,9 +85,11 @@ fn run(seed: u64, tally: &Tally) {
         return;
     }
     // a session may stay open only when closing it was lost each time, or, in IPMI 1.5, when the one answer that names it was lost
-    let open = bmc.open_sessions();
+    let open = bmc.open_sessions_after(Duration::from_millis(300));
     if open > 0 && v15 {
         tally.leaked15.fetch_add(1, Ordering::Relaxed);
+    } else if open > 0 && !schedule.is_gentle() {
+        tally.leaked20.fetch_add(1, Ordering::Relaxed);
     } else if schedule.is_gentle() {
         assert_eq!(open, 0, "seed {seed}: session left open, {schedule:?}");
     }
@@ -166,7 +169,7 @@ fn no_schedule_leads_to_a_lie_a_hang_or_a_leak() {
     let failures = Mutex::new(Vec::new());
     // nearly all of the time is waiting
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..16 {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -183,16 +186,19 @@ fn no_schedule_leads_to_a_lie_a_hang_or_a_leak() {
     });
     let of = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "{count} schedules: {} confirmed off, {} failed honestly, {} further sessions, {} retransmissions, {} datagrams ignored, {} v1.5 sessions left to expire",
+        "{count} schedules: {} confirmed off, {} failed honestly, {} further sessions, {} retransmissions, {} datagrams ignored, {} v1.5 and {} v2.0 runs with a session left to expire",
         of(&tally.confirmed),
         of(&tally.failed),
         of(&tally.reopened),
         of(&tally.retransmitted),
         of(&tally.ignored),
-        of(&tally.leaked15)
+        of(&tally.leaked15),
+        of(&tally.leaked20)
     );
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+    // closing is retransmitted: that all copies are lost is rare
+    assert!(count < 50 || of(&tally.leaked20) * 20 < usize::try_from(count).unwrap());
     // a client that always gives up would pass everything above
     assert!(count < 50 || of(&tally.confirmed) * 2 > usize::try_from(count).unwrap());
 }

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::bmc_handshake::Half;
 use super::bmc_wire::{
-    Protection, Window, build_response, code15, keyed, packet15, parse_request, plain20, random, short,
-    suite_algorithms,
+    Asked, Protection, Window, build_response, code15, packet15, parse_request, plain20, random,
 };
 
 /// An account.
@@ -35,7 +35,7 @@ pub struct Quirks {
     pub drops_unknown_suites: bool,
     /// Get Channel Cipher Suites is never answered.
     pub mute_cipher_suites: bool,
-    /// Get Channel Authentication Capabilities with the v2.0 bit is answered with CCh.
+    /// Get Channel Authentication Capabilities with the v2.0 bit is answered with `CCh`.
     pub refuses_v20_bit: bool,
     /// The same is never answered.
     pub mute_v20_bit: bool,
@@ -104,24 +104,6 @@ impl Default for Config {
     }
 }
 
-/// A session between open session request and RAKP 3, or between challenge and activation.
-pub(super) struct Half {
-    pub console: u32,
-    algorithms: (u8, u8, u8),
-    highest: u8,
-    /// After RAKP 1: what both sides have exchanged, and the user.
-    exchanged: Option<Exchanged>,
-    pub since: Instant,
-}
-
-#[derive(Clone)]
-struct Exchanged {
-    rc: [u8; 16],
-    rm: [u8; 16],
-    role: u8,
-    user: User,
-}
-
 pub(super) enum Kind {
     V20 { console: u32, protection: Protection },
     V15 { auth: u8, password: [u8; 16] },
@@ -129,8 +111,8 @@ pub(super) enum Kind {
 
 pub(super) struct Active {
     pub kind: Kind,
-    window: Window,
-    sent: u32,
+    pub window: Window,
+    pub sent: u32,
     /// Highest level the user and the opening allow.
     pub limit: u8,
     pub level: u8,
@@ -246,6 +228,15 @@ impl Bmc {
         lock(&self.state).active.len()
     }
 
+    /// The same, once datagrams that are still on their way have had up to `patience` to arrive.
+    pub fn open_sessions_after(&self, patience: Duration) -> usize {
+        let until = Instant::now() + patience;
+        while self.open_sessions() > 0 && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        self.open_sessions()
+    }
+
     /// Handshakes begun and neither finished nor broken off.
     pub fn half_open_sessions(&self) -> usize {
         lock(&self.state).half.len()
@@ -307,7 +298,7 @@ fn serve(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -361,6 +352,12 @@ impl State {
 
     fn handle(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
         match packet {
+            // ASF presence ping (13.2.3), which ipmitool sends before a v1.5 session: pong, IPMI supported
+            [6, 0, _, 6, 0, 0, 0x11, 0xBE, 0x80, tag, ..] => {
+                let mut pong = vec![6, 0, 0xFF, 6, 0, 0, 0x11, 0xBE, 0x40, *tag, 0, 16, 0, 0, 0x11, 0xBE];
+                pong.extend([0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 0, 0]);
+                vec![pong]
+            }
             [6, 0, _, 7, 6, rest @ ..] => self.handle20(packet, rest).unwrap_or_default(),
             [6, 0, _, 7, auth, rest @ ..] => self.handle15(*auth, rest).unwrap_or_default(),
             _ => Vec::new(),
@@ -405,7 +402,7 @@ impl State {
         Some(self.in_session(id, &asked))
     }
 
-    fn activate15(&mut self, id: u32, asked: &super::bmc_wire::Asked) -> Option<(u8, Vec<u8>)> {
+    fn activate15(&mut self, id: u32, asked: &Asked) -> Option<(u8, Vec<u8>)> {
         if (asked.net_fn, asked.command) != (6, 0x3A) {
             return Some((0xD4, Vec::new()));
         }
@@ -459,7 +456,7 @@ impl State {
                 let (code, data) = self.outside_session(&asked)?;
                 Some(vec![plain20(0, 0, 0, &build_response(&asked, code, &data))])
             }
-            _ if kind & 0x3F == 0 => {
+            0 | 0x40 | 0x80 | 0xC0 => {
                 let session = self.active.get_mut(&id)?;
                 let Kind::V20 { protection, .. } = &session.kind else { return None };
                 let want = if protection.confidentiality == 0 { 0 } else { 0x80 }
@@ -477,129 +474,6 @@ impl State {
             }
             _ => None,
         }
-    }
-
-    fn open_session(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        let [tag, level, _, _, rest @ ..] = payload else { return None };
-        let console = word(rest, 0)?;
-        let algorithms = (*rest.get(8)?, *rest.get(16)?, *rest.get(24)?);
-        self.requests += 1;
-        let refuse = |status: u8| {
-            let mut answer = vec![*tag, status, 0, 0];
-            answer.extend(console.to_le_bytes());
-            Some(answer)
-        };
-        if !self.config.suites.iter().any(|suite| suite_algorithms(*suite) == Some(algorithms)) {
-            return if self.config.quirks.drops_unknown_suites { None } else { refuse(0x11) };
-        }
-        if self.full() {
-            return refuse(0x01);
-        }
-        let id = self.new_id();
-        let highest = if *level == 0 { 4 } else { *level };
-        self.half.insert(id, Half { console, algorithms, highest, exchanged: None, since: Instant::now() });
-        let mut answer = vec![*tag, 0, highest, 0];
-        answer.extend(console.to_le_bytes());
-        answer.extend(id.to_le_bytes());
-        for (n, algorithm) in (0_u8..).zip([algorithms.0, algorithms.1, algorithms.2]) {
-            answer.extend([n, 0, 0, 8, algorithm, 0, 0, 0]);
-        }
-        Some(answer)
-    }
-
-    fn rakp1(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        let tag = *payload.first()?;
-        let id = word(payload, 4)?;
-        let rc: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
-        let role = *payload.get(24)?;
-        let length = usize::from(*payload.get(27)?);
-        let name = payload.get(28..28 + length)?;
-        self.requests += 1;
-        let user = self.user(name);
-        let (guid, quirks) = (self.guid, self.config.quirks.clone());
-        let Some(half) = self.half.get_mut(&id) else { return Some(vec![tag, 0x02, 0, 0, 0, 0, 0, 0]) };
-        let mut answer = vec![tag, 0, 0, 0];
-        answer.extend(half.console.to_le_bytes());
-        let Some(user) = user else {
-            self.half.remove(&id);
-            answer.splice(1..2, [0x0D]);
-            return if quirks.mute_unknown_user { None } else { Some(answer) };
-        };
-        if role & 0x0F > user.limit || role & 0x0F > half.highest {
-            self.half.remove(&id);
-            answer.splice(1..2, [0x0A]);
-            return Some(answer);
-        }
-        // a new number for each RAKP 1, also a repeated one: both sides must then go by the last
-        let rm: [u8; 16] = random();
-        let mut proven = half.console.to_le_bytes().to_vec();
-        proven.extend(id.to_le_bytes());
-        proven.extend(rc);
-        proven.extend(rm);
-        proven.extend(guid);
-        proven.push(role);
-        proven.push(u8::try_from(user.name.len()).ok()?);
-        proven.extend(&user.name);
-        answer.extend(rm);
-        answer.extend(guid);
-        answer.extend(keyed(half.algorithms.0, &user.password, &proven));
-        half.exchanged = Some(Exchanged { rc, rm, role, user });
-        Some(answer)
-    }
-
-    fn rakp3(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        let [tag, status, _, _, rest @ ..] = payload else { return None };
-        let id = word(rest, 0)?;
-        let proof = rest.get(4..)?;
-        self.requests += 1;
-        if self.active.contains_key(&id) {
-            return if self.config.quirks.mute_second_rakp3 {
-                None
-            } else {
-                Some(vec![*tag, 0x02, 0, 0, 0, 0, 0, 0])
-            };
-        }
-        let Some(half) = self.half.remove(&id) else { return Some(vec![*tag, 0x02, 0, 0, 0, 0, 0, 0]) };
-        if *status != 0 {
-            return None;
-        }
-        let exchanged = half.exchanged?;
-        let (authentication, integrity, confidentiality) = half.algorithms;
-        let console = half.console.to_le_bytes();
-        let mut who = vec![exchanged.role, u8::try_from(exchanged.user.name.len()).ok()?];
-        who.extend(&exchanged.user.name);
-        let key = &exchanged.user.password;
-        let mut answer = vec![*tag, 0, 0, 0];
-        answer.extend(console);
-        if keyed(authentication, key, &[&exchanged.rm[..], &console, &who].concat()) != proof {
-            answer.splice(1..2, [0x0F]);
-            return Some(answer);
-        }
-        let kg = self.config.kg.as_ref().unwrap_or(key);
-        let sik = keyed(authentication, kg, &[&exchanged.rc[..], &exchanged.rm, &who].concat());
-        let mut check =
-            keyed(authentication, &sik, &[&exchanged.rc[..], &id.to_le_bytes(), &self.guid].concat());
-        check.truncate(short(authentication));
-        answer.extend(check);
-        let protection = Protection {
-            integrity,
-            confidentiality,
-            k1: keyed(authentication, &sik, &[1; 20]),
-            k2: keyed(authentication, &sik, &[2; 20]),
-        };
-        let limit = exchanged.user.limit.min(half.highest).min(exchanged.role & 0x0F);
-        self.opened += 1;
-        self.active.insert(
-            id,
-            Active {
-                kind: Kind::V20 { console: half.console, protection },
-                window: Window::default(),
-                sent: 0,
-                limit,
-                level: limit.min(2),
-            },
-        );
-        Some(answer)
     }
 
     /// Packs a message of the session. The session is handed in because a command may have ended it.

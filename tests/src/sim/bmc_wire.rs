@@ -98,7 +98,7 @@ impl Protection {
         if self.integrity != 0 {
             let mut pad = 0;
             // counted from the authentication type, behind the four bytes of RMCP
-            while (packet.len() - 4 + 2) % 4 != 0 {
+            while !(packet.len() - 4 + 2).is_multiple_of(4) {
                 packet.push(0xFF);
                 pad += 1;
             }

@@ -4,6 +4,7 @@
 
 pub mod bmc;
 mod bmc_commands;
+mod bmc_handshake;
 mod bmc_wire;
 pub mod udp_faults;
 

@@ -1,0 +1,138 @@
+//! What is measured: the same work for ours and for upstream's.
+
+use super::bed::{self, ADDRESS, Bed};
+use super::call::Call;
+use crate::built::{Built, Kind};
+use std::path::{Path, PathBuf};
+
+/// One comparison.
+pub struct Case {
+    pub agent: &'static str,
+    pub work: &'static str,
+    /// The exit code that both must end with.
+    pub code: i32,
+    pub prepare: Prepare,
+    pub ours: Option<Subject>,
+    pub upstream: Option<Subject>,
+}
+
+/// Whose agent it is, on this work.
+pub struct Subject {
+    pub call: Call,
+    /// Undoes the work before each measured call, unmeasured.
+    pub before: Option<Call>,
+}
+
+/// What the case finds on the device, put there by `ip` and not by one of the agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepare {
+    Nothing,
+    Address,
+    ThousandAddresses,
+    NoAddress,
+}
+
+impl Prepare {
+    pub fn establish(self) -> Result<(), String> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Address => bed::ip(&format!("addr replace {ADDRESS}/24 brd + dev {}", bed::DEVICE)),
+            Self::ThousandAddresses => Self::Address.establish().and_then(|()| bed::crowd("add")),
+            // Fails when it is not there, and then it is as wanted.
+            Self::NoAddress => bed::ip(&format!("addr del {ADDRESS}/24 dev {}", bed::DEVICE)).or(Ok(())),
+        }
+    }
+
+    pub fn clear(self) -> Result<(), String> {
+        match self {
+            Self::Nothing | Self::NoAddress | Self::Address => Ok(()),
+            Self::ThousandAddresses => bed::crowd("del"),
+        }
+    }
+}
+
+/// Work on a resource agent: word of the report, verb, exit code, what is there, what undoes it.
+type Work = (&'static str, &'static str, i32, Prepare, Option<&'static str>);
+
+const IPADDR2: [Work; 7] = [
+    ("meta-data", "meta-data", 0, Prepare::Nothing, None),
+    ("validate-all", "validate-all", 0, Prepare::Nothing, None),
+    ("monitor, stopped", "monitor", 7, Prepare::NoAddress, None),
+    ("monitor", "monitor", 0, Prepare::Address, None),
+    ("monitor, 1,000 addresses", "monitor", 0, Prepare::ThousandAddresses, None),
+    ("start", "start", 0, Prepare::NoAddress, Some("stop")),
+    ("stop", "stop", 0, Prepare::NoAddress, Some("start")),
+];
+
+const DUMMY: [Work; 4] = [
+    ("meta-data", "meta-data", 0, Prepare::Nothing, None),
+    ("start", "start", 0, Prepare::Nothing, Some("stop")),
+    ("monitor", "monitor", 0, Prepare::Nothing, Some("start")),
+    ("stop", "stop", 0, Prepare::Nothing, Some("start")),
+];
+
+// Its start sets a promotion score: a cluster's work, not the agent's.
+const STATEFUL: [Work; 2] = [
+    ("meta-data", "meta-data", 0, Prepare::Nothing, None),
+    ("monitor, stopped", "monitor", 7, Prepare::Nothing, None),
+];
+
+/// All comparisons that can be made here; a side that is not there stays `None` and is told.
+pub fn all(bed: &Bed, agents: &[Built]) -> Result<Vec<Case>, String> {
+    let mut cases = Vec::new();
+    let address = [("ip", ADDRESS), ("cidr_netmask", "24")];
+    resource(&mut cases, bed, agents, "IPaddr2", &address, &IPADDR2);
+    resource(&mut cases, bed, agents, "Dummy", &[], &DUMMY);
+    resource(&mut cases, bed, agents, "Stateful", &[], &STATEFUL);
+
+    let ours = file_of(agents, Kind::Fence, "fence_ipmilan");
+    let upstream = there("/usr/sbin/fence_ipmilan");
+    for (work, action) in [("status", Some("status")), ("monitor", Some("monitor")), ("metadata", None)] {
+        let subject = |program: &Option<PathBuf>| -> Result<Option<Subject>, String> {
+            let Some(program) = program else { return Ok(None) };
+            let call = match action {
+                Some(action) => bed.fence(program, action)?,
+                None => Call::new(program, &["-o", "metadata"]),
+            };
+            Ok(Some(Subject { call, before: None }))
+        };
+        cases.push(Case {
+            agent: "fence_ipmilan",
+            work,
+            code: 0,
+            prepare: Prepare::Nothing,
+            ours: subject(&ours)?,
+            upstream: subject(&upstream)?,
+        });
+    }
+    Ok(cases)
+}
+
+fn resource(
+    cases: &mut Vec<Case>,
+    bed: &Bed,
+    agents: &[Built],
+    agent: &'static str,
+    parameters: &[(&str, &str)],
+    work: &[Work],
+) {
+    let ours = file_of(agents, Kind::Resource, agent);
+    let upstream = there(&format!("/usr/lib/ocf/resource.d/heartbeat/{agent}"));
+    for &(work, verb, code, prepare, undo) in work {
+        let subject = |program: &Option<PathBuf>| {
+            program.as_ref().map(|program| Subject {
+                call: bed.resource(program, verb, parameters),
+                before: undo.map(|undo| bed.resource(program, undo, parameters)),
+            })
+        };
+        cases.push(Case { agent, work, code, prepare, ours: subject(&ours), upstream: subject(&upstream) });
+    }
+}
+
+fn file_of(agents: &[Built], kind: Kind, name: &str) -> Option<PathBuf> {
+    agents.iter().find(|agent| agent.kind == kind && agent.name == name).map(|agent| agent.file.clone())
+}
+
+fn there(path: &str) -> Option<PathBuf> {
+    Path::new(path).is_file().then(|| PathBuf::from(path))
+}

@@ -1,0 +1,180 @@
+//! The agents that cargo built, asked who they are. There is no table of agents anywhere: a new file in
+//! `agents/src/bin` or `fence/src/bin` is found here by itself.
+
+use crate::metadata::{self, Metadata};
+use crate::process::{self, cargo};
+use serde_json::Value;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Which family an agent belongs to: decides how it is asked and where it is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Resource,
+    Fence,
+}
+
+/// How it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "release" => Ok(Self::Release),
+            "dev" | "debug" => Ok(Self::Dev),
+            other => Err(format!("no such profile: {other} (release or dev)")),
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+}
+
+/// One built agent.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub kind: Kind,
+    pub file: PathBuf,
+    /// Under which the agent is installed.
+    pub name: String,
+    pub metadata: Metadata,
+    /// Names under which it is a plugin of Heartbeat's `stonith`.
+    pub external: Vec<String>,
+}
+
+/// Builds all agents and asks each of them.
+pub fn agents(profile: Profile) -> Result<Vec<Built>, String> {
+    let mut agents = executables(profile)?
+        .into_iter()
+        .map(|(kind, file)| ask(kind, &file))
+        .collect::<Result<Vec<_>, _>>()?;
+    if agents.is_empty() {
+        return Err("no agent was built: are there files in agents/src/bin and fence/src/bin?".to_owned());
+    }
+    agents.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    for pair in agents.windows(2) {
+        if let [a, b] = pair
+            && a.name == b.name
+        {
+            return Err(format!(
+                "{} and {} both say they are {}",
+                a.file.display(),
+                b.file.display(),
+                a.name
+            ));
+        }
+    }
+    Ok(agents)
+}
+
+fn executables(profile: Profile) -> Result<Vec<(Kind, PathBuf)>, String> {
+    let mut build = cargo();
+    build.args(["build", "--profile", profile.word(), "--message-format", "json-render-diagnostics"]);
+    build.args(["--package", "ringfence-agents", "--package", "ringfence-fence"]);
+    let child = build.stderr(Stdio::inherit()).output().map_err(|why| format!("cannot run cargo: {why}"))?;
+    if !child.status.success() {
+        return Err("the agents do not compile".to_owned());
+    }
+    Ok(parse_messages(&String::from_utf8_lossy(&child.stdout)))
+}
+
+/// The executables in cargo's JSON messages.
+fn parse_messages(lines: &str) -> Vec<(Kind, PathBuf)> {
+    lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message.get("reason").and_then(Value::as_str) == Some("compiler-artifact"))
+        .filter_map(|message| {
+            let package = message.get("package_id")?.as_str()?;
+            let kind = if package.contains("ringfence-agents") {
+                Kind::Resource
+            } else if package.contains("ringfence-fence") {
+                Kind::Fence
+            } else {
+                return None;
+            };
+            Some((kind, PathBuf::from(message.get("executable")?.as_str()?)))
+        })
+        .collect()
+}
+
+/// A call of an agent with an environment that says nothing: what it tells is the same on every machine.
+pub fn bare(file: &Path) -> Command {
+    let mut command = process::command(file);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("OCF_ROOT", "/usr/lib/ocf");
+    command
+}
+
+fn ask(kind: Kind, file: &Path) -> Result<Built, String> {
+    let mut call = bare(file);
+    match kind {
+        Kind::Resource => {
+            call.env("OCF_RA_VERSION_MAJOR", "1").env("OCF_RA_VERSION_MINOR", "1").arg("meta-data")
+        }
+        Kind::Fence => call.args(["-o", "metadata"]),
+    };
+    let text = process::output_of(&mut call)?;
+    let metadata = metadata::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+    let external = if kind == Kind::Fence { external_names(file) } else { Vec::new() };
+    for name in
+        std::iter::once(&metadata.name).chain(metadata.symlinks.iter().map(|(name, _)| name)).chain(&external)
+    {
+        if !is_file_name(name) {
+            return Err(format!("{} says it is '{name}', which cannot be a file's name", file.display()));
+        }
+    }
+    Ok(Built { kind, file: file.to_owned(), name: metadata.name.clone(), metadata, external })
+}
+
+/// Asked as a plugin is: by the folder it is called from. An agent that does not answer is no plugin.
+fn external_names(file: &Path) -> Vec<String> {
+    process::output_of(bare(file).arg0("/usr/lib/stonith/plugins/external/ask").arg("getinfo-name"))
+        .map(|names| names.split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
+fn is_file_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_in_cargos_messages() {
+        let lines = concat!(
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///x/agents#ringfence-agents@0.1.0","executable":"/t/dummy"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///x/agents#ringfence-agents@0.1.0","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///x/fence#ringfence-fence@0.1.0","executable":"/t/fence_x"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","package_id":"registry#other@1","executable":"/t/other"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(
+            parse_messages(lines),
+            [(Kind::Resource, PathBuf::from("/t/dummy")), (Kind::Fence, PathBuf::from("/t/fence_x"))]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_lead_out_of_its_folder() {
+        assert!(is_file_name("IPaddr2") && is_file_name("fence_ipmilan"));
+        for bad in ["", "../x", "a/b", ".hidden", "a b"] {
+            assert!(!is_file_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `test` and `ci`: every check and every test, on a machine that has a Rust toolchain and nothing else.
+//!
+//! The last line is `N passed, N failed`. A check (format, lints, house rules ...) counts as one.
+
+use crate::process::{self, Captured, cargo};
+use crate::summary::{self, Counts};
+use crate::{generate, install, option, packages, switch, text, tidy, workspace};
+use clap::{ArgMatches, Command};
+
+/// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
+/// the tools that must accept our agents, and what observes the kernel.
+const PACKAGES: [&str; 24] = [
+    "bridge-utils",
+    "cluster-glue",
+    "corosync",
+    "crmsh",
+    "ethtool",
+    "fence-agents",
+    "ipmitool",
+    "iproute2",
+    "iptables",
+    "iputils-arping",
+    "iputils-ping",
+    "kmod",
+    "libxml2-utils",
+    "nftables",
+    "openipmi",
+    "pacemaker",
+    "pacemaker-cli-utils",
+    "pcs",
+    "procps",
+    "psmisc",
+    "resource-agents",
+    "strace",
+    "tcpdump",
+    "util-linux",
+];
+
+pub fn command(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
+        .arg(switch("yes", "install missing Debian packages without asking").short('y'))
+        .arg(option("only", "FILTER", "run only the tests whose name contains FILTER, and no other check"))
+}
+
+/// `strict`: nobody is there to be asked.
+#[allow(clippy::unnecessary_wraps, reason = "every task answers so")]
+pub fn run(args: &ArgMatches, strict: bool) -> Result<bool, String> {
+    let yes = strict || args.get_flag("yes");
+    let only = text(args, "only");
+    let mut total = Counts::default();
+
+    total.add(check("packages", || packages::ensure(&PACKAGES, "the tests", yes).map(|()| true)));
+    if only.is_none() {
+        total.add(check("format", || process::succeeds(cargo().args(["fmt", "--all", "--check"]))));
+        total.add(check("lints", || {
+            let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+            process::succeeds(cargo().args(clippy))
+        }));
+        total.add(check("house rules", tidy::run));
+        total.add(check("generated files", || generate::check(false)));
+    }
+    total.add(tests(only, strict));
+    if only.is_none() {
+        total.add(doc_tests());
+        total.add(deny());
+    }
+    println!("\n{total}");
+    Ok(total.failed == 0)
+}
+
+fn check(name: &str, run: impl FnOnce() -> Result<bool, String>) -> Counts {
+    println!("==> {name}");
+    let ok = run().unwrap_or_else(|why| {
+        eprintln!("{why}");
+        false
+    });
+    if !ok {
+        println!("==> {name}: FAILED");
+    }
+    Counts::check(ok)
+}
+
+/// The agents as they are installed, for the tests that hand them to other programs.
+fn install_tree() -> Result<std::path::PathBuf, String> {
+    let dir = workspace::target_dir().join("installed");
+    install::install(&dir, install::Profile::Release).map(|_| dir)
+}
+
+fn tests(only: Option<&str>, strict: bool) -> Counts {
+    println!("==> installing into the test tree");
+    let tree = match install_tree() {
+        Ok(tree) => tree,
+        Err(why) => {
+            eprintln!("{why}");
+            return Counts::check(false);
+        }
+    };
+    println!("==> tests");
+    let nextest = process::answers(cargo().args(["nextest", "--version"]));
+    let mut run = cargo();
+    if nextest {
+        run.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
+        run.args(["--profile", if strict { "ci" } else { "default" }]);
+    } else {
+        println!(
+            "cargo-nextest is not installed: the tests run under cargo test, one binary after the other"
+        );
+        run.args(["test", "--workspace", "--no-fail-fast"]);
+    }
+    run.args(only);
+    run.env("RINGFENCE_INSTALLED", tree);
+    match process::show_and_keep(&mut run) {
+        Ok(captured) => judge(&captured, nextest, only.is_some()),
+        Err(why) => {
+            eprintln!("{why}");
+            Counts::check(false)
+        }
+    }
+}
+
+/// No summary, or a filter that matched nothing, is a failure: no test is not a pass.
+fn judge(captured: &Captured, nextest: bool, filtered: bool) -> Counts {
+    let found = if nextest {
+        summary::nextest(&captured.stderr).or_else(|| summary::nextest(&captured.stdout))
+    } else {
+        summary::cargo_test(&captured.stdout)
+    };
+    let mut counts = found.unwrap_or_default();
+    if filtered {
+        // Left out by the filter, not skipped.
+        counts.skipped = 0;
+    }
+    if counts == Counts::default() {
+        eprintln!("no test ran");
+        return Counts::check(false);
+    }
+    counts.with_exit(captured.ok)
+}
+
+/// Nextest runs no documentation tests; `cargo test --workspace` did, and running them twice costs little.
+fn doc_tests() -> Counts {
+    println!("==> documentation tests");
+    match process::show_and_keep(cargo().args(["test", "--doc", "--quiet", "--package", "ocf-lib"])) {
+        Ok(captured) => summary::cargo_test(&captured.stdout).unwrap_or_default().with_exit(captured.ok),
+        Err(why) => {
+            eprintln!("{why}");
+            Counts::check(false)
+        }
+    }
+}
+
+/// The advisories need a database from the network that CI does not have.
+fn deny() -> Counts {
+    if !process::answers(cargo().args(["deny", "--version"])) {
+        println!(
+            "==> cargo-deny is not installed: not run (the house rules have checked licences and sources)"
+        );
+        return Counts::default();
+    }
+    check("cargo-deny", || process::succeeds(cargo().args(["deny", "check", "licenses", "bans", "sources"])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(ok: bool, stderr: &str) -> Captured {
+        Captured { ok, stdout: String::new(), stderr: stderr.to_owned() }
+    }
+
+    #[test]
+    fn a_run_without_a_summary_is_red_even_when_it_exits_0() {
+        assert_eq!(judge(&captured(true, ""), true, false), Counts::check(false));
+        assert_eq!(judge(&captured(false, "error: could not compile"), true, false), Counts::check(false));
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_is_red() {
+        let text = "Summary [   0.005s] 0 tests run: 0 passed, 40 skipped";
+        assert_eq!(judge(&captured(true, text), true, true), Counts::check(false));
+    }
+
+    #[test]
+    fn ignored_tests_are_told_and_filtered_ones_are_not() {
+        let text = "Summary [   0.005s] 3 tests run: 3 passed, 40 skipped";
+        assert_eq!(judge(&captured(true, text), true, true).to_string(), "3 passed, 0 failed");
+        assert_eq!(judge(&captured(true, text), true, false).to_string(), "3 passed, 0 failed, 40 skipped");
+    }
+
+    #[test]
+    fn packages_are_sorted_and_named_once() {
+        assert!(PACKAGES.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -3,15 +3,34 @@
 
 use super::{Finding, Source, code_lines};
 
-/// Our crates by folder, with what of ours they may be built on.
-const MAY_USE: [(&str, &str, &[&str]); 6] = [
-    ("ocf-lib", "ocf-lib", &[]),
-    ("agents", "ringfence-agents", &["ocf-lib"]),
-    ("fence", "ringfence-fence", &["ocf-lib"]),
+/// One of our crates: where it lies, its name, what of ours it may be built on, and its tests besides.
+struct Ours {
+    folder: &'static str,
+    name: &'static str,
+    may_use: &'static [&'static str],
+    tests_may_use: &'static [&'static str],
+}
+
+const OURS: [Ours; 7] = [
+    Ours { folder: "ocf-lib", name: "ocf-lib", may_use: &["ocf-lib-macros"], tests_may_use: &[] },
+    Ours { folder: "ocf-lib/macros", name: "ocf-lib-macros", may_use: &[], tests_may_use: &[] },
+    Ours {
+        folder: "agents",
+        name: "ringfence-agents",
+        may_use: &["ocf-lib"],
+        tests_may_use: &["ringfence-tests"],
+    },
+    // The device simulators live in tests, which is built on none of the agents.
+    Ours {
+        folder: "fence",
+        name: "ringfence-fence",
+        may_use: &["ocf-lib"],
+        tests_may_use: &["ringfence-tests"],
+    },
     // A judge that shares code with the accused is no judge.
-    ("conformance", "ringfence-conformance", &[]),
-    ("tests", "ringfence-tests", &["ocf-lib", "ringfence-agents", "ringfence-fence"]),
-    ("xtask", "xtask", &["ringfence-tests"]),
+    Ours { folder: "conformance", name: "ringfence-conformance", may_use: &[], tests_may_use: &[] },
+    Ours { folder: "tests", name: "ringfence-tests", may_use: &[], tests_may_use: &["ocf-lib"] },
+    Ours { folder: "xtask", name: "xtask", may_use: &["ringfence-tests"], tests_may_use: &[] },
 ];
 
 pub fn check(sources: &[Source]) -> Vec<Finding> {
@@ -24,14 +43,16 @@ fn dependencies(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| source.path.ends_with("/Cargo.toml")) {
         let folder = source.path.trim_end_matches("/Cargo.toml");
-        let Some((_, _, may)) = MAY_USE.iter().find(|(dir, _, _)| *dir == folder) else {
+        let Some(ours) = OURS.iter().find(|ours| ours.folder == folder) else {
             let what = "a crate that the house rules do not know: add it, with what it may use, to tidy";
             findings.push(Finding::new(&source.path, what));
             continue;
         };
-        for (line, name) in used(&source.text) {
-            let ours = MAY_USE.iter().any(|(_, crate_name, _)| *crate_name == name);
-            if ours && !may.contains(&name.as_str()) {
+        for (line, for_tests, name) in used(&source.text) {
+            let is_ours = OURS.iter().any(|ours| ours.name == name);
+            let may = ours.may_use.contains(&name.as_str())
+                || (for_tests && ours.tests_may_use.contains(&name.as_str()));
+            if is_ours && !may {
                 findings.push(Finding::new(
                     format!("{}:{line}", source.path),
                     format!("must not depend on {name}"),
@@ -42,22 +63,23 @@ fn dependencies(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// Names in every dependency section, however the row is written.
-fn used(toml: &str) -> Vec<(usize, String)> {
-    let mut inside = false;
+/// Line, whether for tests alone, and name of every dependency, however the row is written.
+fn used(toml: &str) -> Vec<(usize, bool, String)> {
+    let mut inside = None;
     let mut names = Vec::new();
     for (at, line) in toml.lines().enumerate() {
         let line = line.trim();
         if let Some(section) = line.strip_prefix('[') {
             let section = section.trim_end_matches(']');
-            inside = section.ends_with("dependencies");
+            let for_tests = section.contains("dev-dependencies");
+            inside = section.ends_with("dependencies").then_some(for_tests);
             // [dependencies.name]
             if let Some((_, name)) = section.split_once("dependencies.") {
-                names.push((at + 1, name.to_owned()));
+                names.push((at + 1, for_tests, name.to_owned()));
             }
-        } else if inside && let Some((key, _)) = line.split_once('=') {
+        } else if let (Some(for_tests), Some((key, _))) = (inside, line.split_once('=')) {
             let name = key.trim().split('.').next().unwrap_or_default().trim_matches('"');
-            names.push((at + 1, name.to_owned()));
+            names.push((at + 1, for_tests, name.to_owned()));
         }
     }
     names
@@ -105,6 +127,8 @@ mod tests {
             ("conformance", "[dependencies]\nocf-lib.workspace = true"),
             ("conformance", "[dependencies.ocf-lib]\nworkspace = true"),
             ("fence", "[target.'cfg(unix)'.dependencies]\nringfence-tests.workspace = true"),
+            // The simulators are for its tests alone.
+            ("fence", "[dependencies]\nringfence-tests.workspace = true"),
             ("unknown", ""),
         ] {
             assert_eq!(dependencies(&[source(&format!("{file}/Cargo.toml"), row)]).len(), 1, "{file}: {row}");

@@ -3,17 +3,20 @@
 use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
-const KERNEL_FACING: [(&str, &str); 12] = [
+const KERNEL_FACING: [(&str, &str); 15] = [
     ("agents/src/announce.rs", "raw sockets"),
     ("agents/src/netlink", "netlink sockets"),
     ("agents/src/netlink.rs", "netlink sockets"),
+    ("agents/src/detached.rs", "fork and setsid of the announcer"),
     ("agents/src/duplicate", "raw sockets"),
+    ("agents/src/multicast_mac.rs", "ioctl on a socket"),
     ("agents/src/namespace.rs", "setns"),
     ("fence/src/ipmi/transport.rs", "UDP sockets"),
     ("ocf-lib/src/cmd.rs", "process groups, pre_exec"),
     ("ocf-lib/src/local_time.rs", "localtime_r"),
     ("ocf-lib/src/fence/process.rs", "core limits, dumpable flag"),
     ("ocf-lib/src/trace.rs", "file descriptors"),
+    ("ocf-lib/tests", "credentials of a child before exec"),
     ("tests/", "namespaces, mounts, raw sockets"),
     ("xtask/src/bench/", "wait4, ptrace"),
 ];

@@ -1,0 +1,8 @@
+//! The contract of a fence agent, line by line, on a device made of values and a clock that jumps.
+
+mod actions;
+mod dialect;
+mod documents;
+mod fake;
+mod input;
+mod truth;

@@ -28,8 +28,10 @@ const CLOSE_SENDS: u32 = 6;
 /// Before a command that is sent once, a session silent for longer is tested.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Completion code: ask again later.
+/// Completion codes: ask again later.
 pub(super) const NODE_BUSY: u8 = 0xC0;
+const PROCESSING_TIMEOUT: u8 = 0xC3;
+const INITIALIZING: u8 = 0xD2;
 
 /// Either kind of session.
 pub(super) enum Active {
@@ -240,8 +242,10 @@ impl Session {
             };
             match code {
                 0x00 => return Ok(data),
-                NODE_BUSY if busy < BUSY_TRIES && Instant::now() + BUSY_PAUSE < self.target.deadline => {
-                    // not carried out, so it may be asked again, as a new message
+                code if Self::asks_for_patience(code, repeat)
+                    && busy < BUSY_TRIES
+                    && Instant::now() + BUSY_PAUSE < self.target.deadline =>
+                {
                     busy += 1;
                     self.link.pause(Instant::now() + BUSY_PAUSE);
                 }
@@ -251,6 +255,12 @@ impl Session {
                 code => return Err(Error::Completion { what: name, code }),
             }
         }
+    }
+
+    /// Busy and "initializing" say that the command was not carried out: ask again, as a new message. After "timeout while processing"
+    /// it may have been.
+    fn asks_for_patience(code: u8, repeat: bool) -> bool {
+        matches!(code, NODE_BUSY | INITIALIZING) || (code == PROCESSING_TIMEOUT && repeat)
     }
 
     /// One request, one answer, in the present session.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence_fence::ipmi::{Auth, Control, Error, Privilege, Session, Target, Version};
+use ringfence_tests::sim::udp_faults::{FaultyPath, Schedule};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -64,8 +65,9 @@ impl IpmiSim {
         )
         .unwrap();
         fs::create_dir(path.join("state")).unwrap();
-        let child = Command::new("ipmi_sim")
-            .args(["-n", "-d", "-c"])
+        // setpriv becomes ipmi_sim, and the kernel ends it with this thread even when the test is killed
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "ipmi_sim", "-n", "-d", "-c"])
             .arg(path.join("lan.conf"))
             .arg("-f")
             .arg(path.join("bmc.emu"))
@@ -223,4 +225,35 @@ fn faster_than_ipmitool() {
         ours[10], ours[0], theirs[10], theirs[0]
     );
     assert!(ours[10] < theirs[10]);
+}
+
+/// A few of the seeded schedules against the real thing, whose truth is a file. Corruption is left out: it would test `ipmi_sim`.
+#[test]
+fn faulty_paths_lead_to_no_lie_and_no_hang() {
+    let sim = IpmiSim::start(None);
+    let mut confirmed = 0;
+    for seed in 0..16 {
+        fs::write(sim.directory.path().join("power"), "1\n").unwrap();
+        let schedule = Schedule { corrupt: 0, amnesia_at: None, ..Schedule::draw(seed) };
+        let path = FaultyPath::start(sim.address, schedule.clone(), || {}).unwrap();
+        let begun = Instant::now();
+        let time = Duration::from_millis(1800);
+        let wanted = Target {
+            packet_timeout: Duration::from_millis(120),
+            connect_deadline: begun + time * 2 / 3,
+            deadline: begun + time,
+            version: Version::V20 { suite: None },
+            ..target(path.address())
+        };
+        let outcome = Session::open(&wanted).and_then(|mut session| {
+            session.chassis_control(Control::Off)?;
+            session.chassis_status()
+        });
+        assert!(begun.elapsed() < time + Duration::from_millis(600), "seed {seed}: {:?}", begun.elapsed());
+        if let Ok(chassis) = outcome {
+            assert!(!chassis.on && !sim.is_on(), "seed {seed}: {schedule:?}");
+            confirmed += 1;
+        }
+    }
+    assert!(confirmed >= 8, "{confirmed} of 16");
 }

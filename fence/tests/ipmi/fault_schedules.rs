@@ -90,6 +90,7 @@ fn run(seed: u64, tally: &Tally) {
         tally.leaked15.fetch_add(1, Ordering::Relaxed);
     } else if open > 0 && !schedule.is_gentle() {
         tally.leaked20.fetch_add(1, Ordering::Relaxed);
+        println!("seed {seed}: {open} left after {took:?}, {schedule:?}");
     } else if schedule.is_gentle() {
         assert_eq!(open, 0, "seed {seed}: session left open, {schedule:?}");
     }

@@ -10,7 +10,7 @@
 use ringfence_tests::cluster::address_plan::node_name;
 use ringfence_tests::cluster::failover::{Stage, double_owners};
 use ringfence_tests::cluster::timeline::Kind;
-use ringfence_tests::cluster::{Agents, Cluster, Fault, Helper, Kept, needs};
+use ringfence_tests::cluster::{Agents, Cluster, Fault, Kept, NodeProgram, needs};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn helper() -> Helper {
-    Helper::program(env!("CARGO_BIN_EXE_rf-node"))
+fn helper() -> NodeProgram {
+    NodeProgram::new(env!("CARGO_BIN_EXE_rf-node"))
 }
 
 /// Boots, breaks the node that has the address, and judges what happened.

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use progress::Progress;
 use ringfence_tests::cluster::address_plan::node_name;
 use ringfence_tests::cluster::failover::{Failover, Stage, double_owners};
-use ringfence_tests::cluster::{Agents, Cluster, Fault, Helper, Kept, helper};
+use ringfence_tests::cluster::{Agents, Cluster, Fault, Kept, NodeProgram, node_program};
 use screen::Run;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ pub fn command() -> Command {
 pub fn run(args: &ArgMatches) -> Result<bool, String> {
     if let Some((_, helper_args)) = args.subcommand() {
         let words: Vec<OsString> = helper_args.get_many("words").into_iter().flatten().cloned().collect();
-        return Ok(helper::main(&words) == ExitCode::SUCCESS);
+        return Ok(node_program::main(&words) == ExitCode::SUCCESS);
     }
     if args.get_flag("down") {
         return down();
@@ -127,7 +127,7 @@ fn once(agents: &Agents, nodes: u8, fault: Fault) -> Result<(Run, Cluster), Stri
     let begin = Instant::now();
     progress.step(&format!("{whose}: starting {nodes} nodes of corosync and Pacemaker"));
     let program = std::env::current_exe().map_err(|why| format!("cannot find this program: {why}"))?;
-    let cluster = Cluster::builder(Helper::program(program).args(&["demo", HELPER]))
+    let cluster = Cluster::builder(NodeProgram::new(program).args(&["demo", HELPER]))
         .nodes(nodes)
         .agents(agents.clone())
         .lifetime(LIFETIME)

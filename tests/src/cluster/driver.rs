@@ -2,9 +2,9 @@
 
 use super::address_plan::node_name;
 use super::failure::ClusterError;
-use super::helper::Helper;
 use super::kept::{self, Kept};
 use super::namespace::CLEAN_ENVIRONMENT;
+use super::node_program::NodeProgram;
 use super::spec::{Agents, Spec};
 use super::stamp::{self, Micros};
 use super::{control, namespace, needs};
@@ -21,7 +21,7 @@ const COMMAND_SECONDS: &str = "30";
 /// How a cluster is to be made.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    helper: Helper,
+    helper: NodeProgram,
     nodes: u8,
     agents: Agents,
     extra_resources: String,
@@ -143,7 +143,7 @@ impl Builder {
 impl Cluster {
     /// Starts the description of a cluster whose own processes run `helper`.
     #[must_use]
-    pub fn builder(helper: Helper) -> Builder {
+    pub fn builder(helper: NodeProgram) -> Builder {
         Builder {
             helper,
             nodes: 3,

@@ -6,10 +6,10 @@
 //! included. Nothing on the host changes: state is a tmpfs inside, agents are laid over the nodes' own view of the file system.
 //!
 //! ```no_run
-//! use ringfence_tests::cluster::{Agents, Cluster, Helper};
+//! use ringfence_tests::cluster::{Agents, Cluster, NodeProgram};
 //! use std::time::Duration;
 //! # fn main() -> Result<(), ringfence_tests::cluster::ClusterError> {
-//! let cluster = Cluster::builder(Helper::program("rf-node")).nodes(3).agents(Agents::Upstream).up()?;
+//! let cluster = Cluster::builder(NodeProgram::new("rf-node")).nodes(3).agents(Agents::Upstream).up()?;
 //! cluster.wait_until_started(Duration::from_secs(40))?;
 //! let at = cluster.kill_corosync(1)?;
 //! let story = cluster.wait_for_failover(1, at, Duration::from_secs(40))?;
@@ -34,7 +34,6 @@ mod event_log;
 pub mod failover;
 mod failure;
 mod fault;
-pub mod helper;
 mod ip_command;
 mod kept;
 mod look;
@@ -42,6 +41,7 @@ mod mounts;
 mod namespace;
 pub mod needs;
 mod node_init;
+pub mod node_program;
 mod observer;
 mod spec;
 pub mod stamp;
@@ -53,6 +53,6 @@ pub mod timeline;
 pub use driver::{Builder, Cluster};
 pub use failure::ClusterError;
 pub use fault::Fault;
-pub use helper::Helper;
 pub use kept::Kept;
+pub use node_program::NodeProgram;
 pub use spec::Agents;

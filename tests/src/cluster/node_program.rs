@@ -8,15 +8,15 @@ use std::process::ExitCode;
 
 /// Which program, and what stands before the helper's own arguments: it must hand these to [`main`].
 #[derive(Debug, Clone)]
-pub struct Helper {
+pub struct NodeProgram {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
 }
 
-impl Helper {
+impl NodeProgram {
     /// A program whose arguments go to [`main`] as they are, such as `rf-node`.
     #[must_use]
-    pub fn program(program: impl Into<PathBuf>) -> Self {
+    pub fn new(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), args: Vec::new() }
     }
 

@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -93,7 +93,7 @@ pub fn run(how: &Detached<'_>, deadline: Instant, work: impl FnOnce()) -> Result
         }
         ForkResult::Parent { child } => {
             drop(tell);
-            if !readable(std::os::fd::AsFd::as_fd(&ready), deadline).map_err(failed("wait"))? {
+            if !readable(ready.as_fd(), deadline).map_err(failed("wait"))? {
                 return Err(Error::Deadline { pid_file: how.pid_file.into() });
             }
             let mut code = Vec::new();
@@ -246,13 +246,16 @@ fn end(
     let failed = |doing| move |errno| Error::System { doing, pid_file: pid_file.into(), errno };
     // SAFETY: plain numbers; the result is checked before it is used as a descriptor.
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let raw = match Errno::result(raw) {
+    let process = match Errno::result(raw) {
+        Ok(raw) => {
+            let raw = RawFd::try_from(raw).unwrap_or(-1);
+            // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+            Process { pid, fd: Some(unsafe { OwnedFd::from_raw_fd(raw) }) }
+        }
         Err(Errno::ESRCH) => return Ok(Stopped::WasNot),
-        other => other.map_err(failed("find the background process"))?,
+        Err(Errno::ENOSYS) => Process { pid, fd: None },
+        Err(errno) => return Err(failed("find the background process")(errno)),
     };
-    let raw = RawFd::try_from(raw).map_err(|_| failed("find the background process")(Errno::EBADF))?;
-    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
-    let process = unsafe { OwnedFd::from_raw_fd(raw) };
     let ours = match started {
         Some(started) => start_time(pid) == Some(started),
         None => {
@@ -264,27 +267,56 @@ fn end(
     }
     let gentle = deadline.min(Instant::now() + GRACE);
     for (signal, until) in [(libc::SIGTERM, gentle), (libc::SIGKILL, deadline)] {
-        // SAFETY: the descriptor is live; a null siginfo means that the kernel fills it in, pidfd_send_signal(2).
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                process.as_raw_fd(),
-                signal,
-                std::ptr::null::<libc::siginfo_t>(),
-                0,
-            )
-        };
-        match Errno::result(sent) {
-            Ok(_) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(failed("end the background process")(errno)),
-        }
-        // readable once it has ended, pidfd_open(2)
-        let fd = std::os::fd::AsFd::as_fd(&process);
-        if readable(fd, until).map_err(failed("wait for the background process"))? {
+        process.signal(signal).map_err(failed("end the background process"))?;
+        if process.is_gone_by(until).map_err(failed("wait for the background process"))? {
             return Ok(Stopped::Now);
         }
     }
     Err(Error::Deadline { pid_file: pid_file.into() })
+}
+
+/// A process, held by a pidfd where the kernel has them (Linux 5.3; not in RHEL 8).
+struct Process {
+    pid: i32,
+    fd: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Sends a signal; fine when it has ended already.
+    fn signal(&self, signal: libc::c_int) -> Result<(), Errno> {
+        let sent = match &self.fd {
+            // SAFETY: the descriptor is live; a null siginfo is filled in by the kernel, pidfd_send_signal(2).
+            Some(fd) => unsafe {
+                let none = std::ptr::null::<libc::siginfo_t>();
+                libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, none, 0)
+            },
+            // SAFETY: plain numbers; the pid is above 1, so it names one process and no group.
+            None => libc::c_long::from(unsafe { libc::kill(self.pid, signal) }),
+        };
+        match Errno::result(sent) {
+            Ok(_) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Waits until it has ended; false at `until`.
+    fn is_gone_by(&self, until: Instant) -> Result<bool, Errno> {
+        if let Some(fd) = &self.fd {
+            // readable once it has ended, pidfd_open(2)
+            return readable(fd.as_fd(), until);
+        }
+        loop {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+            let state = stat.ok().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
+            if matches!(state, None | Some('Z' | 'X')) {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            let _ = nix::poll::poll(&mut [], nix::poll::PollTimeout::from(5_u8));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -299,5 +331,20 @@ mod tests {
         }
         assert_eq!(start_time_in(""), None);
         assert_eq!(start_time_in("77 (sh) S 1"), None);
+    }
+
+    /// The way of kernels without pidfd, which the one this runs on has.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "test")]
+    fn without_a_pidfd_it_ends_all_the_same() {
+        let mut sleeper = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+        let process = Process { pid: i32::try_from(sleeper.id()).unwrap(), fd: None };
+        let until = Instant::now() + Duration::from_millis(50);
+        assert_eq!(process.is_gone_by(until), Ok(false));
+        assert_eq!(process.signal(libc::SIGTERM), Ok(()));
+        assert_eq!(process.is_gone_by(until + Duration::from_secs(5)), Ok(true));
+        sleeper.wait().unwrap();
+        assert_eq!(process.is_gone_by(until), Ok(true));
+        assert_eq!(process.signal(libc::SIGTERM), Ok(()));
     }
 }

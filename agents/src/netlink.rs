@@ -30,8 +30,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use wire::{Attributes, Message, Messages, Received, text, u32_at};
 
-/// A dump is repeated at most so often when the tables keep changing under it.
-const DUMP_TRIES: u32 = 20;
+/// A dump is repeated at most so often when the tables keep changing under it, the second half with pauses: about
+/// half a second in all, because giving up would let a monitor fail on a host that starts many containers.
+const DUMP_TRIES: u32 = 100;
+const DUMP_PAUSE_MS: u8 = 10;
 /// The kernel fills at most 32 KiB at once (`af_netlink.c`), so nothing is ever cut.
 const BUFFER: usize = 65536;
 /// `sizeof(int)`, the length of every option set here.
@@ -186,7 +188,11 @@ impl Netlink {
         message: &Message,
         pick: impl Fn(Received<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        for _ in 0..DUMP_TRIES {
+        for turn in 0..DUMP_TRIES {
+            if turn >= DUMP_TRIES / 2 {
+                // whatever changes the tables all the time gets a moment to finish
+                let _ = poll(&mut [], PollTimeout::from(DUMP_PAUSE_MS));
+            }
             self.send(doing, message)?;
             match self.collect(doing, &pick) {
                 Ok(Some(list)) => return Ok(list),

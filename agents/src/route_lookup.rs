@@ -193,6 +193,10 @@ pub fn find(netlink: &mut Netlink, wanted: &Wanted<'_>) -> Result<Found, Error> 
         netlink.routes(&RouteFilter { family, table, ifindex, protocol: wanted.protocol })
     };
     let mut routes = list(netlink, table::MAIN)?;
+    if choose(&routes, address, wanted.prefixlen, ifindex).is_none() {
+        // a table that changes while it is read can lack an entry: absence is believed the second time
+        routes = list(netlink, table::MAIN)?;
+    }
     let loopback = matches!(address, IpAddr::V4(ip) if ip.is_loopback());
     if loopback && choose(&routes, address, wanted.prefixlen, ifindex).is_none() {
         routes = list(netlink, table::LOCAL)?;

@@ -342,6 +342,50 @@ fn refusals_carry_the_kernels_words_and_deadlines_hold() {
     });
 }
 
+#[test]
+fn an_address_is_found_while_others_come_and_go() {
+    fresh(|| {
+        wire();
+        sh(
+            "for a in $(seq 1 250); do echo addr add 127.5.0.$a/32 scope host dev v0; echo addr add 10.2.0.$a/32 dev v0; done | ip -batch -",
+        );
+        let mut netlink = netlink();
+        netlink.set_deadline(Instant::now() + Duration::from_secs(30));
+        let v0 = netlink.link("v0").unwrap().unwrap().index;
+        let first: Vec<_> = (1..=50)
+            .map(|last| netlink.find_address(ip(&format!("127.5.0.{last}")), Some(v0)).unwrap().remove(0))
+            .collect();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // a thread started here is in the same namespace; addresses of host scope
+            // stand before the global ones, so that taking them away moves the others
+            scope.spawn(|| {
+                let mut other = namespace::netlink();
+                other.set_deadline(Instant::now() + Duration::from_secs(30));
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    for address in &first {
+                        other.delete_address(address).unwrap();
+                    }
+                    for address in &first {
+                        other.add_address(&NewAddress::new(v0, address.local, 32)).unwrap();
+                    }
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            });
+            let mut missed = Vec::new();
+            for turn in 0..2_000 {
+                let address = ip(&format!("10.2.0.{}", turn % 250 + 1));
+                match netlink.find_address(address, Some(v0)) {
+                    Ok(found) if found.len() == 1 => {}
+                    other => missed.push(other),
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(missed, []);
+        });
+    });
+}
+
 /// The acceptance figure: one address among a thousand. Absolute times go to the report, the bound is generous here
 /// because the machine is shared.
 #[test]

@@ -3,6 +3,7 @@
 use super::wire::{ACK, Attributes, CREATE, DUMP, Message, Received, ip, text, u32_at};
 use super::{Change, Error, Link, Netlink};
 use nix::errno::Errno;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 const FIXED: usize = 8;
@@ -14,6 +15,13 @@ const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
+
+/// So many reads must agree that an address is not there.
+///
+/// QUIRK(linux 6.18): when an earlier address of the same interface is deleted during a dump of several datagrams,
+/// a later one can be left out (or, when one is added, be listed twice), and the kernel does not always set `NLM_F_DUMP_INTR` (the generation number it
+/// compares moves after the list has). Presence is never wrong; absence must not be believed the first time.
+const ABSENCE_READS: u32 = 3;
 
 /// A lifetime without end (seconds).
 pub const FOREVER: u32 = u32::MAX;
@@ -286,6 +294,9 @@ fn header(family: IpFamily, prefixlen: u8, flags: u8, scope: u8, ifindex: u32) -
 
 impl Netlink {
     /// The addresses of one interface, or of all; of one family, or of both.
+    ///
+    /// While others delete addresses of the interface, one that stays can be missing from the list (see
+    /// `ABSENCE_READS`): to learn whether an address is there use [`Self::find_address`].
     pub fn addresses(
         &mut self,
         ifindex: Option<u32>,
@@ -318,7 +329,14 @@ impl Netlink {
             })?;
             return Ok(found.flatten().filter(|found| found.ifindex == ifindex).into_iter().collect());
         }
-        self.dump_addresses(ifindex, family, pick)
+        let mut found = Vec::new();
+        for _ in 0..ABSENCE_READS {
+            found = self.dump_addresses(ifindex, family, pick)?;
+            if !found.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn dump_addresses(
@@ -334,9 +352,15 @@ impl Netlink {
         };
         let dumped = self.dump("list addresses", &request, |received| pick(received).filter(wanted));
         match dumped {
+            Ok(mut list) => {
+                // an address that moved back in the kernel's list during the dump is in it twice
+                let mut seen = HashSet::new();
+                list.retain(|each| seen.insert((each.ifindex, each.local, each.peer, each.prefixlen)));
+                Ok(list)
+            }
             // a strict kernel says so when the interface has gone
             Err(Error::Refused { errno: Errno::ENODEV, .. }) => Ok(Vec::new()),
-            other => other,
+            Err(error) => Err(error),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where the measured calls run: a network namespace of their own, with an address range on a dummy device
+//! Where the measured calls run: a network namespace of their own, with addresses on a veth pair
 //! and a real `ipmi_sim` on loopback. All of it ends with this program, also when that is killed.
 
 use super::call::Call;
@@ -29,9 +29,14 @@ impl Bed {
         let dir = tempfile::tempdir().map_err(|why| format!("cannot make a temporary folder: {why}"))?;
         fs::create_dir(dir.path().join("rsctmp")).map_err(|why| why.to_string())?;
         let mut bed = Self { dir, simulator: None };
-        for line in
-            ["link set lo up", "link add rf0 type dummy", "addr add 10.66.0.2/24 dev rf0", "link set rf0 up"]
-        {
+        // A pair and not a dummy device: kernels without loadable modules may lack that.
+        for line in [
+            "link set lo up",
+            "link add rf0 type veth peer name rf1",
+            "addr add 10.66.0.2/24 dev rf0",
+            "link set rf0 up",
+            "link set rf1 up",
+        ] {
             ip(line)?;
         }
         bed.simulator = Some(bed.start_simulator()?);

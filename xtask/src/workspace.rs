@@ -15,7 +15,8 @@ pub fn root() -> PathBuf {
 
 /// Where cargo builds.
 pub fn target_dir() -> PathBuf {
-    crate::process::env_value("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    // A relative one is meant from the root, where cargo is run.
+    root().join(crate::process::env_value("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Every file below `dir`, sorted; hidden folders and `target` are left out.

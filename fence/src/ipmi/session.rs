@@ -188,6 +188,11 @@ impl Session {
         self.request(message::CHASSIS_CONTROL, control.name(), &[control.number()], !once).map(drop)
     }
 
+    /// The deadline of the requests that follow, instead of the target's.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.target.deadline = deadline;
+    }
+
     /// What the conversation has cost so far.
     pub fn traffic(&self) -> Traffic {
         self.link.traffic

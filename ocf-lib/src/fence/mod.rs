@@ -46,9 +46,9 @@ pub use values::Values;
 /// What the file of a fence agent imports.
 pub mod prelude {
     pub use super::{
-        Call, ErrorKind, External, FabricDevice, FenceError, FenceSpec, Meaning, Method, Monitored, Outlet,
-        Plug, Power, PowerDevice, Symlink, Takes, Timing, Tls, Wanted, adjust, external_param, option, run,
-        run_fabric,
+        Adjust, Call, ErrorKind, External, ExternalParam, FabricDevice, FenceError, FenceSpec, Meaning,
+        Method, Monitored, Outlet, Plug, Power, PowerDevice, Symlink, Takes, Timing, Tls, Wanted, adjust,
+        external_param, option, run, run_fabric,
     };
     pub use crate::secret::Secret;
     pub use crate::{fence_choices, fence_options};

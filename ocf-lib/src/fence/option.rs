@@ -19,6 +19,7 @@ pub enum Kind {
 }
 
 /// The description of one option. Build it with [`option`].
+#[allow(clippy::struct_excessive_bools, reason = "a row of a table: each is a fact of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct OptionDef {
     /// The name that was used on stdin first, and under which the agent's code knows the option.
@@ -364,14 +365,26 @@ pub trait OptionSet: Sized {
 /// }
 /// # fn main() { let _ = |o: Options| o.bank; }
 /// ```
+///
+/// ```compile_fail
+/// use ocf_lib::fence::prelude::*;
+/// fence_options! {
+///     struct Options {
+///         forgotten: Option<u8> => option("forgotten").help("Nothing reads it"),
+///     }
+/// }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! fence_options {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field:ident : $ty:ty => $def:expr),* $(,)?
     }) => {
-        $(#[$meta])*
-        #[deny(dead_code)]
-        $vis struct $name { $($(#[$field_meta])* $field: $ty,)* }
+        $crate::param::as_if_written_here! {
+            $(#[$meta])*
+            #[deny(dead_code)]
+            $vis struct $name { $($(#[$field_meta])* $field: $ty),* }
+        }
 
         impl $crate::fence::OptionSet for $name {
             const DEFS: &'static [$crate::fence::OptionDef] = &[$(

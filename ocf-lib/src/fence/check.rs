@@ -121,11 +121,9 @@ impl Draft {
         }
         let keyed = table.by_key("identity_file").is_some();
         let secret = values.get("passwd").is_some() || set("passwd_script");
-        if table.has(Takes::Password)
-            && !table.has(Takes::NoPassword)
-            && !secret
-            && !(keyed && set("identity_file"))
-        {
+        let demanded = table.has(Takes::Password) && !table.has(Takes::NoPassword);
+        let by_key = keyed && set("identity_file");
+        if demanded && !secret && !by_key {
             faults.push(
                 if keyed {
                     "Failed: You have to enter password, password script or identity file"
@@ -183,10 +181,11 @@ impl Draft {
 
     /// Address of the device; `plug` when `port_as_ip` says so.
     fn address(&self, table: &Table) -> Option<String> {
-        if table.plug_is_address() && self.values.flag("port_as_ip") {
-            if let Some(plug) = self.values.nonempty("port") {
-                return Some(plug);
-            }
+        if table.plug_is_address()
+            && self.values.flag("port_as_ip")
+            && let Some(plug) = self.values.nonempty("port")
+        {
+            return Some(plug);
         }
         self.values.nonempty("ipaddr")
     }
@@ -213,12 +212,10 @@ impl Draft {
         let ipport = self.port(table, tls)?;
         // Pacemaker sends plug to every agent whose metadata has it.
         let plugs = if table.plug_is_address() { Vec::new() } else { plugs(values) };
-        let plugs = match (plugs.is_empty(), self.action) {
-            (true, Action::List | Action::ListStatus) => plugs,
-            (true, _) if table.has(Takes::Plug) && !table.has(Takes::NoPort) => plugs,
-            (true, _) => vec![Plug::only()],
-            (false, _) => plugs,
-        };
+        // An agent without plugs has one node, the only one; `list` is about none in particular.
+        let about_none = matches!(self.action, Action::List | Action::ListStatus)
+            || (table.has(Takes::Plug) && !table.has(Takes::NoPort));
+        let plugs = if plugs.is_empty() && !about_none { vec![Plug::only()] } else { plugs };
         for plug in plugs.iter().filter(|p| p.name().contains([';', ':'])) {
             log.warning(format!(
                 "plug '{}' contains ';' or ':', which separate entries of pcmk_host_map: check that map",

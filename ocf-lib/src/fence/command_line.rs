@@ -43,7 +43,8 @@ fn command(table: &Table) -> Command {
 
 /// The options in `args` (without the program's name), or the line that says why not.
 pub fn parse(table: &Table, args: &[OsString]) -> Result<Given, String> {
-    let matches = command(table).try_get_matches_from(args).map_err(|error| complaint(table, &error))?;
+    let matches =
+        command(table).try_get_matches_from(args).map_err(|error| complaint(table, args, &error))?;
     let mut given = Given::default();
     for def in &table.defs {
         for value in matches.get_many::<OsString>(def.key).into_iter().flatten() {
@@ -79,7 +80,7 @@ pub fn parse(table: &Table, args: &[OsString]) -> Result<Given, String> {
 }
 
 /// clap's error in the words of getopt, without any value: it may be a password.
-fn complaint(table: &Table, error: &clap::Error) -> String {
+fn complaint(table: &Table, args: &[OsString], error: &clap::Error) -> String {
     let shown = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
@@ -101,7 +102,16 @@ fn complaint(table: &Table, error: &clap::Error) -> String {
         | ErrorKind::NoEquals
         | ErrorKind::TooFewValues
         | ErrorKind::WrongNumberOfValues => {
-            format!("Parse error: option {name} requires argument")
+            // clap names the long form; getopt the one that was used, which can only be the last word.
+            let used = args.last().map(|arg| arg.to_string_lossy());
+            let short = used
+                .as_deref()
+                .filter(|arg| arg.starts_with('-') && !arg.starts_with("--"))
+                .and_then(|arg| arg.chars().last());
+            match short {
+                Some(letter) => format!("Parse error: option -{letter} requires argument"),
+                None => format!("Parse error: option {name} requires argument"),
+            }
         }
         _ => format!("Parse error: option {name} is not usable here"),
     }

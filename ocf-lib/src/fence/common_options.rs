@@ -300,6 +300,7 @@ const SUDO: &[OptionDef] = &[
 
 /// The common options of an agent that takes `takes`, unsorted. `nodename` says whether the agent has
 /// an option of that name, which stands for plug.
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn common(takes: &[Takes], nodename: bool) -> Vec<OptionDef> {
     let has = |what| takes.contains(&what);
     let mut defs = vec![if has(Takes::Fabric) { ACTION.default("off") } else { ACTION }];
@@ -375,9 +376,8 @@ pub fn common(takes: &[Takes], nodename: bool) -> Vec<OptionDef> {
                     .kind(Kind::Choice(&["1", "2c", "3"]))
                     .help("Version of SNMP"),
             ),
-            Takes::VmwareType => {
-                defs.push(option("vmware_type").short('d').argument("[type]").help("Kind of VMware server"))
-            }
+            Takes::VmwareType => defs
+                .extend([option("vmware_type").short('d').argument("[type]").help("Kind of VMware server")]),
             Takes::VmwareDatacenter => defs.push(
                 option("vmware_datacenter")
                     .long("vmware-datacenter")

@@ -97,7 +97,7 @@ pub fn operation(
     let line = |text: &str| Ok(Operation::Print(format!("{text}\n")));
     let action = match op {
         "getconfignames" => {
-            return Ok(Operation::Print(listed().map(|p| format!("{}\n", p.name)).collect()));
+            return Ok(Operation::Print(lines(listed().map(|p| p.name))));
         }
         // Not of the protocol: an installer asks under which name to link the agent.
         "getinfo-name" => return line(external.name),
@@ -121,7 +121,7 @@ pub fn operation(
             return if hosts.is_empty() {
                 Err("no host is configured".into())
             } else {
-                Ok(Operation::Print(hosts.iter().map(|h| format!("{h}\n")).collect()))
+                Ok(Operation::Print(lines(hosts.iter().map(String::as_str))))
             };
         }
         "on" => "on",
@@ -144,6 +144,16 @@ pub fn operation(
     let mut given = options(table, external, env)?;
     given.push("action", "action", action.as_bytes().to_vec());
     Ok(Operation::Run(given))
+}
+
+/// Each on a line of its own.
+fn lines<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    let mut out = String::new();
+    for word in words {
+        out.push_str(word);
+        out.push('\n');
+    }
+    out
 }
 
 fn value<'e>(param: &ExternalParam, env: &'e Env) -> Option<&'e [u8]> {

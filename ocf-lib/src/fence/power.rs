@@ -142,8 +142,8 @@ impl<D: PowerDevice> Switch<'_, D> {
                 Ok(_) => None,
             };
             polls += 1;
-            let waited = self.clock.now().saturating_duration_since(sent);
-            if limit.is_reached(polls, waited) {
+            let elapsed = self.clock.now().saturating_duration_since(sent);
+            if limit.is_reached(polls, elapsed) {
                 return Err(match (refusal, trouble) {
                     (Some(refusal), _) => refusal,
                     (None, Some(trouble)) => not_reached(wanted).hint(trouble.cause()),

@@ -45,7 +45,7 @@ extern "C" fn give_up(_: libc::c_int) {
     }
 }
 
-/// Installs the handlers. Without SA_RESTART, so that a waiting call returns.
+/// Installs the handlers. Without `SA_RESTART`, so that a waiting call returns.
 pub fn catch_signals() {
     let handler = |f| SigAction::new(SigHandler::Handler(f), SaFlags::empty(), SigSet::empty());
     for (signal, action) in [

@@ -95,8 +95,7 @@ pub fn run_in<D: PowerDevice>(mut world: World) -> Ended {
     let program = Path::new(&program);
     let called = program
         .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_else(|| D::SPEC.name.to_owned());
+        .map_or_else(|| D::SPEC.name.to_owned(), |name| name.to_string_lossy().into_owned());
     let stderr = std::mem::replace(&mut world.stderr, Box::new(std::io::sink()));
     let log = Log::new(stderr, world.syslog.take(), &called);
     let table = Table::new(D::SPEC, D::Options::DEFS, &called);

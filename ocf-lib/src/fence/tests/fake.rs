@@ -8,7 +8,6 @@ use crate::env::Env;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -205,7 +204,7 @@ impl<const PLUGS: bool> PowerDevice for Fake<PLUGS> {
             if let Some(Err(kind)) = outlet.set_answers.pop_front() {
                 return Err(FenceError::new(kind, "asked too much"));
             }
-            if !outlet.stuck && !(outlet.never_on && wanted == Wanted::On) {
+            if !(outlet.stuck || outlet.never_on && wanted == Wanted::On) {
                 outlet.pending = Some((wanted.power(), outlet.lag));
             }
             Ok(())
@@ -311,9 +310,9 @@ pub fn stdin(text: &str) -> Caller {
     Caller { argv: vec!["fence_fake"], stdin: text.as_bytes().to_vec(), env: Vec::new() }
 }
 
-pub fn args(args: &[&'static str]) -> Caller {
+pub fn args(words: &[&'static str]) -> Caller {
     let mut argv = vec!["/usr/sbin/fence_fake"];
-    argv.extend(args);
+    argv.extend(words);
     Caller { argv, stdin: Vec::new(), env: Vec::new() }
 }
 
@@ -323,7 +322,6 @@ pub fn run<const PLUGS: bool>(lab: Lab, caller: Caller) -> Ran {
     let clock: &'static FakeClock =
         Box::leak(Box::new(FakeClock { start: Instant::now(), gone: Cell::new(Duration::ZERO) }));
     let (out, err) = (Buffer::default(), Buffer::default());
-    let _ = Rc::new(());
     let ended = run_in::<Fake<PLUGS>>(World {
         argv: caller.argv.into_iter().map(Into::into).collect(),
         env: Env::from_pairs(caller.env),
@@ -339,7 +337,12 @@ pub fn run<const PLUGS: bool>(lab: Lab, caller: Caller) -> Ran {
     };
     let lab = LAB.take();
     assert_eq!(lab.open_sessions, 0, "a session stayed open");
-    let err = err.text().lines().map(|line| format!("{}\n", line.get(24..).unwrap_or(line))).collect();
+    let mut stripped = String::new();
+    for line in err.text().lines() {
+        stripped.push_str(line.get(24..).unwrap_or(line));
+        stripped.push('\n');
+    }
+    let err = stripped;
     Ran { status, out: out.text(), err, calls: lab.calls, said: lab.said, took: clock.gone.get() }
 }
 

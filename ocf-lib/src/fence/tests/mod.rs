@@ -3,6 +3,7 @@
 mod actions;
 mod dialect;
 mod documents;
+mod fabric;
 mod fake;
 mod input;
 mod truth;

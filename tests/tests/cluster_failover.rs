@@ -12,8 +12,8 @@ use ringfence_tests::cluster::failover::{Stage, double_owners};
 use ringfence_tests::cluster::timeline::Kind;
 use ringfence_tests::cluster::{Agents, Cluster, Fault, Kept, NodeProgram, needs};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One cluster at a time: on two cores, two clusters disturb each other's token.
@@ -85,6 +85,47 @@ fn upstream_three_nodes_power_cut() {
 #[test]
 fn upstream_two_nodes_kill_corosync() {
     fails_over("upstream_two_nodes_kill_corosync", Agents::Upstream, 2, Fault::KillCorosync);
+}
+
+/// Our agents: the tree that `RINGFENCE_INSTALLED` names, else one that is built now.
+fn ours() -> Agents {
+    static TREE: OnceLock<PathBuf> = OnceLock::new();
+    let tree = TREE.get_or_init(|| {
+        if let Some(tree) = std::env::var_os("RINGFENCE_INSTALLED") {
+            return tree.into();
+        }
+        let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = std::process::Command::new(cargo)
+            .args(["run", "--quiet", "--package", "xtask", "--", "install", "--profile", "dev", "--destdir"])
+            .arg(&tree)
+            .stdin(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "cargo xtask install failed");
+        tree
+    });
+    Agents::Ours { dir: tree.clone() }
+}
+
+#[test]
+fn ours_three_nodes_kill_corosync() {
+    fails_over("ours_three_nodes_kill_corosync", ours(), 3, Fault::KillCorosync);
+}
+
+#[test]
+fn ours_three_nodes_cut_link() {
+    fails_over("ours_three_nodes_cut_link", ours(), 3, Fault::CutLink);
+}
+
+#[test]
+fn ours_three_nodes_power_cut() {
+    fails_over("ours_three_nodes_power_cut", ours(), 3, Fault::PowerCut);
+}
+
+#[test]
+fn ours_two_nodes_kill_corosync() {
+    fails_over("ours_two_nodes_kill_corosync", ours(), 2, Fault::KillCorosync);
 }
 
 /// An install tree whose agents are only pointers to upstream's: what is tested is that the nodes run the tree's.

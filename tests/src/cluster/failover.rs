@@ -1,7 +1,7 @@
 //! The story of one failover, picked out of a cluster's events, and whether it was a clean one.
 
 use super::address_plan::{SERVICE_ADDRESS, node_name};
-use super::stamp::Micros;
+use super::stamp::{self, Micros};
 use super::timeline::{Event, Kind};
 use std::collections::BTreeSet;
 
@@ -117,6 +117,16 @@ impl Failover {
         }));
         let confirmed =
             at(first(decided, &|event| event.kind == Kind::FencingConfirmed && about_victim(event)));
+        // A log's stamp is the earliest that the event can have been. Where the BMC's own record shows, within what the log can
+        // tell apart, that it was later, the BMC's is the better one; beyond that it stays and is a finding.
+        let confirmed = match (confirmed, says_off) {
+            (Some(logged), Some(answered))
+                if (0..=stamp::log_resolution()).contains(&(answered - logged)) =>
+            {
+                Some(answered)
+            }
+            _ => confirmed,
+        };
         let address = SERVICE_ADDRESS.to_string();
         let up = at(first(Some(fault), &|event| {
             event.kind == Kind::AddressUp && event.detail == address && other(event)
@@ -177,7 +187,7 @@ impl Failover {
             (Stage::FencingConfirmed, Stage::AddressUp),
             (Stage::AddressUp, Stage::FirstPing),
         ] {
-            // A log's stamp is cut to milliseconds, a kernel message is stamped when it is read: 2 ms are no finding.
+            // What the observers write is stamped when they come to it: 2 ms are no finding.
             match self.between(earlier, later) {
                 Some(time) if time >= -2000 => {}
                 Some(time) => {
@@ -269,6 +279,25 @@ mod tests {
             .for_each(|event| event.at = 19_500_000);
         let faults = Failover::of(&events, 1, 10_000_000).faults();
         assert_eq!(faults, ["address up came 500000 µs before fence agent returned"]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_tell_a_millisecond_is_no_finding() {
+        let mut events = clean();
+        events
+            .iter_mut()
+            .filter(|event| event.kind == Kind::FencingConfirmed)
+            .for_each(|event| event.at = 16_999_000);
+        events.sort_by_key(|event| event.at);
+        let story = Failover::of(&events, 1, 10_000_000);
+        assert_eq!(story.faults(), Vec::<String>::new());
+        assert_eq!(story.at(Stage::FencingConfirmed), Some(17_000_000));
+
+        events
+            .iter_mut()
+            .filter(|event| event.kind == Kind::FencingConfirmed)
+            .for_each(|event| event.at = 16_500_000);
+        assert_eq!(Failover::of(&events, 1, 10_000_000).faults().len(), 1, "half a second is one");
     }
 
     #[test]

@@ -13,6 +13,16 @@ pub fn now() -> Micros {
         .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// How much earlier than the event a stamp in corosync's or Pacemaker's log may be.
+///
+/// libqb reads the coarse clock, which stands still between two ticks of the kernel, and Pacemaker cuts its stamp to milliseconds.
+#[must_use]
+pub fn log_resolution() -> Micros {
+    let tick = nix::time::clock_getres(nix::time::ClockId::CLOCK_REALTIME_COARSE);
+    // The slowest tick that a kernel can be configured for is that of HZ=100.
+    tick.map_or(10_000, |tick| tick.tv_sec() * 1_000_000 + tick.tv_nsec() / 1000) + 1000
+}
+
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: Micros = 86_400_000_000;

@@ -109,6 +109,26 @@ fn the_same_words_and_statuses() {
     }
 }
 
+#[test]
+fn the_same_words_for_a_node_that_does_not_obey() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let tool = dir.path().join("ipmitool");
+    std::fs::write(&tool, "#!/bin/sh\necho Chassis Power is on\n").unwrap();
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let stuck = dir.path().join("stuck");
+    std::fs::write(&stuck, "stuck").unwrap();
+    for action in ["off", "reboot", "on", "status"] {
+        let lines = format!("action={action}\npower_timeout=1\npower_wait=0\n");
+        let upstream = outcome(
+            program("/usr/sbin/fence_ipmilan"),
+            &format!("{lines}ip=h\nipmitool_path={}\n", tool.display()),
+        );
+        let mine = outcome(program(&example()), &format!("{lines}state_file={}\n", stuck.display()));
+        assert_eq!(mine, upstream, "{action}");
+    }
+}
+
 /// One parameter as a program that reads metadata sees it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parameter {

@@ -142,7 +142,7 @@ impl Draft {
             }
         }
         let needs_plug = !matches!(self.action, Action::List | Action::ListStatus | Action::Monitor);
-        if table.has(Takes::Plug) && !table.has(Takes::NoPort) && needs_plug && !set("port") {
+        if table.has(Takes::Plug) && !table.has(Takes::NoPort) && needs_plug && plugs(values).is_empty() {
             faults.push("Failed: You have to enter plug number or machine identification".into());
         }
         faults.extend(table.defs.iter().filter_map(|def| self.fault_of(def)));

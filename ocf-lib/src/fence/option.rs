@@ -397,6 +397,7 @@ macro_rules! fence_options {
             fn from_values(
                 values: &$crate::fence::Values,
             ) -> ::std::result::Result<Self, ::std::vec::Vec<::std::string::String>> {
+                #[allow(unused_mut)]
                 let mut complaints = ::std::vec::Vec::new();
                 $(let $field = values.field::<$ty>(&$def, &mut complaints);)*
                 let _ = values;

@@ -81,6 +81,9 @@ fn status<D: PowerDevice>(table: &Table, switch: &mut Switch<'_, D>) -> Result<D
 /// Without a status the only word of the device is that it took the request.
 fn set_only<D: PowerDevice>(switch: &mut Switch<'_, D>, wanted: Wanted) -> Result<(), FenceError> {
     let call = switch.call;
+    if call.plugs().is_empty() {
+        return Err(FenceError::usage("You have to enter plug number or machine identification"));
+    }
     for plug in call.plugs() {
         switch.not_interrupted()?;
         switch.device.set(plug, wanted)?;
@@ -222,7 +225,8 @@ fn monitor<D: PowerDevice>(table: &Table, switch: &mut Switch<'_, D>) -> Result<
             }
         }
     }
-    if !table.has(Takes::NoStatus) {
+    // Without list and plug the login itself is what could be checked.
+    if !table.has(Takes::NoStatus) && !plugs.is_empty() {
         switch.states()?;
     }
     Ok(done(""))

@@ -79,6 +79,10 @@ impl<D: PowerDevice> Switch<'_, D> {
     /// The state of every plug; an unknown one is an error that names it.
     pub fn states(&mut self) -> Result<Vec<Power>, FenceError> {
         let call = self.call;
+        if call.plugs().is_empty() {
+            // "All of none are off" would be a success that nobody observed.
+            return Err(FenceError::usage("You have to enter plug number or machine identification"));
+        }
         let mut states = Vec::with_capacity(call.plugs().len());
         for plug in call.plugs() {
             match self.status(plug)? {

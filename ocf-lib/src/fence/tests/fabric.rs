@@ -1,7 +1,7 @@
 //! Agents that cut a node from storage or network.
 
 use super::super::prelude::*;
-use super::super::{Ended, World, run_fabric_in};
+use super::super::{Ended, World, run_fabric_in, run_in};
 use crate::cmd::System;
 use crate::deadline::SystemClock;
 use crate::env::Env;
@@ -102,6 +102,66 @@ fn enable_and_disable_are_on_and_off() {
 #[test]
 fn access_is_given_again_although_it_is_there() {
     assert_eq!(run(Some(true), "action=on").2, ["", "allow"]);
+}
+
+/// A relay that takes requests and has no way to tell what became of them.
+struct Relay(u32);
+
+thread_local! {
+    static REFUSES: RefCell<bool> = const { RefCell::new(false) };
+}
+
+fence_options! {
+    pub struct NoOptions {}
+}
+
+impl PowerDevice for Relay {
+    const SPEC: FenceSpec =
+        FenceSpec { takes: &[Takes::NoStatus], ..FenceSpec::new("fence_relay", "s", "l") };
+    type Options = NoOptions;
+
+    fn connect(_: NoOptions, _: Call) -> Result<Self, FenceError> {
+        Ok(Self(0))
+    }
+    fn status(&mut self, _: &Plug) -> Result<Power, FenceError> {
+        panic!("it has no status")
+    }
+    fn set(&mut self, _: &Plug, _: Wanted) -> Result<(), FenceError> {
+        self.0 += 1;
+        if REFUSES.with_borrow(|refuses| *refuses) { Err(FenceError::refused("no")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn without_a_status_the_answer_to_the_request_decides() {
+    let run = |action: &str| {
+        let out = Buffer::default();
+        let ended = run_in::<Relay>(World {
+            argv: vec!["fence_relay".into(), "-o".into(), action.into()],
+            env: Env::default(),
+            stdin: Box::new(std::io::empty()),
+            stdout: Box::new(out.clone()),
+            stderr: Box::new(std::io::sink()),
+            syslog: None,
+            clock: Box::new(SystemClock),
+            runner: Box::new(System),
+        });
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        (ended, text)
+    };
+    for (action, words) in [
+        ("off", "Success: Powered OFF\n"),
+        ("on", "Success: Powered ON\n"),
+        ("reboot", "Success: Rebooted\n"),
+        ("monitor", ""),
+    ] {
+        assert_eq!(run(action), (Ended::Status(0), words.to_owned()));
+    }
+    assert_eq!(run("status").0, Ended::Status(1));
+    REFUSES.set(true);
+    for action in ["off", "on", "reboot"] {
+        assert_eq!(run(action), (Ended::Status(1), String::new()));
+    }
 }
 
 #[test]

@@ -206,3 +206,19 @@ fn halo_and_cman_are_understood() {
     );
     assert_eq!(ran.out, "Success: Powered OFF\n");
 }
+
+#[test]
+fn a_debug_file_that_cannot_be_opened_is_an_error() {
+    let ran = on_node(node(Power::On), "action=off\ndebug_file=/nonexistent/dir/file");
+    assert_eq!(ran.status, 1);
+    assert!(ran.calls.is_empty());
+    assert!(ran.err.contains("Unable to open debug file /nonexistent/dir/file"), "{}", ran.err);
+}
+
+#[test]
+fn an_empty_plug_is_none() {
+    let device = lab(&[("1", outlet(Power::On)), ("2", outlet(Power::On))]);
+    assert_eq!(on_plugs(device, "action=status\nplug=1,,2,").out, "Status: ON\n");
+    let ran = on_plugs(lab(&[]), "action=off\nplug=,");
+    assert_eq!(ran.status, 1, "off of nothing is no success: {}", ran.out);
+}

@@ -159,6 +159,8 @@ impl Cluster {
     /// Copies every log into a folder, for a person to read after the cluster is gone.
     pub fn save_logs(&self, to: &Path) -> Result<(), ClusterError> {
         let save = || -> io::Result<()> {
+            // A cluster that is gone has no logs; empty files would say that nothing happened.
+            fs::metadata(self.state())?;
             fs::create_dir_all(to)?;
             for name in ["events.log", "observer.log"] {
                 fs::write(to.join(name), self.state_file(name))?;

@@ -52,12 +52,16 @@ pub fn missing(agents: &Agents) -> Vec<String> {
             &[]
         }
     };
-    for need in ALWAYS.iter().chain(upstream) {
-        if !is_there(need.what) {
-            lines.push(format!("{} (package {})", need.what, need.package));
-        }
-    }
+    let needs: Vec<_> = ALWAYS.iter().chain(upstream).map(|need| (need.what, need.package)).collect();
+    lines.extend(missing_of(&needs));
     lines
+}
+
+/// Which of these are missing, one line each: a program or an absolute path, and the Debian package that has it.
+#[must_use]
+pub fn missing_of(needs: &[(&str, &str)]) -> Vec<String> {
+    let missing = needs.iter().filter(|(what, _)| !is_there(what));
+    missing.map(|(what, package)| format!("{what} (package {package})")).collect()
 }
 
 /// For a test that cannot do without: true when nothing is missing.

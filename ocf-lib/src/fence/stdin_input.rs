@@ -23,8 +23,8 @@ const HISTORIC: [(&str, &str); 5] = [
 
 /// Reads to the end of input.
 pub fn read(input: &mut dyn Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // All of it at once: growing would leave copies of passwords in freed memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT + 4096));
+    // Room for any usual input: growing would leave copies of passwords in freed memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(16 << 10));
     let mut buffer = Zeroizing::new([0u8; 4096]);
     loop {
         match input.read(buffer.as_mut_slice())? {

@@ -76,15 +76,47 @@ pub fn agents(profile: Profile) -> Result<Vec<Built>, String> {
     Ok(agents)
 }
 
+/// How released resource agents are linked. A monitor runs every few seconds for ever: without the dynamic
+/// loader IPaddr2's takes 0.58 ms instead of 0.81. It costs the names of users and hosts (NSS loads modules at
+/// run time), which no resource agent asks for; fence agents take host names and are linked dynamically.
+pub const STATIC: &str = "-Ctarget-feature=+crt-static";
+
 fn executables(profile: Profile) -> Result<Vec<(Kind, PathBuf)>, String> {
+    match profile {
+        Profile::Dev => build(profile, &["--package", "ringfence-agents", "--package", "ringfence-fence"]),
+        Profile::Release => {
+            let host = host()?;
+            let flags = format!("target.{host}.rustflags=[\"{STATIC}\"]");
+            // A named target: procedural macros, which are loaded by the compiler, cannot be static.
+            let mut found =
+                build(profile, &["--package", "ringfence-agents", "--target", &host, "--config", &flags])?;
+            found.extend(build(profile, &["--package", "ringfence-fence"])?);
+            Ok(found)
+        }
+    }
+}
+
+fn build(profile: Profile, what: &[&str]) -> Result<Vec<(Kind, PathBuf)>, String> {
     let mut build = cargo();
-    build.args(["build", "--profile", profile.word(), "--message-format", "json-render-diagnostics"]);
-    build.args(["--package", "ringfence-agents", "--package", "ringfence-fence"]);
+    build
+        .args(["build", "--profile", profile.word(), "--message-format", "json-render-diagnostics"])
+        .args(what);
     let child = build.stderr(Stdio::inherit()).output().map_err(|why| format!("cannot run cargo: {why}"))?;
     if !child.status.success() {
         return Err("the agents do not compile".to_owned());
     }
     Ok(parse_messages(&String::from_utf8_lossy(&child.stdout)))
+}
+
+/// The target triple of this machine.
+fn host() -> Result<String, String> {
+    let rustc = process::env_value("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = process::output_of(process::command(rustc).arg("-vV"))?;
+    host_of(&version).ok_or_else(|| "rustc -vV names no host".to_owned())
+}
+
+fn host_of(version: &str) -> Option<String> {
+    version.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned())
 }
 
 /// The executables in cargo's JSON messages.
@@ -168,6 +200,15 @@ mod tests {
             parse_messages(lines),
             [(Kind::Resource, PathBuf::from("/t/dummy")), (Kind::Fence, PathBuf::from("/t/fence_x"))]
         );
+    }
+
+    #[test]
+    fn the_host_is_rustcs() {
+        assert_eq!(
+            host_of("rustc 1\nhost: x86_64-unknown-linux-gnu\nrelease: 1\n").unwrap(),
+            "x86_64-unknown-linux-gnu"
+        );
+        assert_eq!(host_of("rustc 1\n"), None);
     }
 
     #[test]

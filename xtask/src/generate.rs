@@ -62,7 +62,7 @@ pub fn manual(agent: &Built) -> String {
 
 /// A bash completion of a fence agent's options and actions.
 pub fn completion(agent: &Built) -> String {
-    let options: Vec<String> = agent
+    let mut options: Vec<String> = agent
         .metadata
         .parameters
         .iter()
@@ -72,6 +72,9 @@ pub fn completion(agent: &Built) -> String {
         .filter(|form| form.starts_with("--"))
         .map(str::to_owned)
         .collect();
+    // Deprecated names of a parameter have rows of their own.
+    options.sort();
+    options.dedup();
     let actions: Vec<&str> = agent.metadata.actions.iter().map(|action| action.name.as_str()).collect();
     let names: Vec<&str> = std::iter::once(agent.name.as_str())
         .chain(agent.metadata.symlinks.iter().map(|(name, _)| name.as_str()))

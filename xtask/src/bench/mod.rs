@@ -185,13 +185,20 @@ fn alone(call: &Call, runs: usize) -> Result<Figures, String> {
     Figures::of(&samples, processes::count(call)?, None).ok_or_else(|| "no samples".to_owned())
 }
 
-/// Compiled with the flags of `[profile.release]`.
+/// Compiled with the flags of `[profile.release]` and linked as the resource agents are.
 fn empty_program() -> Result<PathBuf, String> {
     let folder = workspace::target_dir().join("bench");
     std::fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     let program = folder.join("empty");
     let rustc = process::env_value("RUSTC").unwrap_or_else(|| "rustc".into());
-    let flags = ["-Copt-level=s", "-Clto=fat", "-Ccodegen-units=1", "-Cstrip=symbols", "--edition=2024"];
+    let flags = [
+        "-Copt-level=s",
+        "-Clto=fat",
+        "-Ccodegen-units=1",
+        "-Cstrip=symbols",
+        "--edition=2024",
+        built::STATIC,
+    ];
     process::output_of(
         process::command(rustc)
             .args(flags)

@@ -77,7 +77,7 @@ pub fn agents(profile: Profile) -> Result<Vec<Built>, String> {
 }
 
 /// How released resource agents are linked. A monitor runs every few seconds for ever: without the dynamic
-/// loader IPaddr2's takes 0.58 ms instead of 0.81. It costs the names of users and hosts (NSS loads modules at
+/// loader that of `IPaddr2` takes 0.58 ms instead of 0.81. It costs the names of users and hosts (NSS loads modules at
 /// run time), which no resource agent asks for; fence agents take host names and are linked dynamically.
 pub const STATIC: &str = "-Ctarget-feature=+crt-static";
 

@@ -3,7 +3,7 @@
 use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
-const KERNEL_FACING: [(&str, &str); 15] = [
+const KERNEL_FACING: [(&str, &str); 17] = [
     ("agents/src/announce.rs", "raw sockets"),
     ("agents/src/netlink", "netlink sockets"),
     ("agents/src/netlink.rs", "netlink sockets"),
@@ -11,7 +11,9 @@ const KERNEL_FACING: [(&str, &str); 15] = [
     ("agents/src/duplicate", "raw sockets"),
     ("agents/src/multicast_mac.rs", "ioctl on a socket"),
     ("agents/src/namespace.rs", "setns"),
+    ("agents/tests", "namespaces, raw sockets"),
     ("fence/src/ipmi/transport.rs", "UDP sockets"),
+    ("fence/tests", "namespaces, core limits"),
     ("ocf-lib/src/cmd.rs", "process groups, pre_exec"),
     ("ocf-lib/src/local_time.rs", "localtime_r"),
     ("ocf-lib/src/fence/process.rs", "core limits, dumpable flag"),

@@ -10,6 +10,7 @@
 
 use ocf_lib::deadline::Deadline;
 use ocf_lib::fence::prelude::*;
+use ocf_lib::fence::{FromText, Kind};
 use ocf_lib::secret::Secret;
 use ringfence_fence::ipmi::{self, Auth, Control, Privilege, Session, Target, Version, parse_kg_hex};
 use std::process::ExitCode;
@@ -44,10 +45,33 @@ fence_options! {
             .help("Slave address of the controller behind the BMC that controls the node"),
         ipmitool_path: String => option("ipmitool_path").long("ipmitool-path").argument("[path]").order(200)
             .default("/usr/bin/ipmitool").help("Accepted for older configurations; no program is run"),
-        ipmitool_timeout: u32 => option("ipmitool_timeout").long("ipmitool-timeout").argument("[timeout]").order(201)
-            .default("2").shown_as_text().help("Longest wait for one answer before the question is asked again, seconds"),
+        ipmitool_timeout: PacketTimeout => option("ipmitool_timeout").long("ipmitool-timeout").argument("[timeout]")
+            .order(201).default("2")
+            .help("Longest wait for one answer before the question is asked again, seconds; a fraction is possible"),
     }
 }
+
+/// `ipmitool_timeout`: seconds, also with a fraction. As for `ipmitool`, 0 is no choice: it becomes one second.
+struct PacketTimeout(Duration);
+
+impl FromText for PacketTimeout {
+    const KIND: Kind = Kind::Text;
+
+    fn from_text(text: &[u8]) -> Result<Self, String> {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let seconds = (!whole.is_empty() && !fraction.is_empty() && digits(whole) && digits(fraction))
+            .then(|| text.parse::<f64>().ok())
+            .flatten()
+            .filter(|seconds| *seconds <= LONGEST_PACKET_TIMEOUT)
+            .ok_or_else(|| format!("say a number of seconds from 0.05 to {LONGEST_PACKET_TIMEOUT}"))?;
+        Ok(Self(Duration::from_secs_f64(if seconds == 0.0 { 1.0 } else { seconds.max(0.05) })))
+    }
+}
+
+/// Nobody waits longer for one datagram; five of them must fit into a caller's time. Seconds.
+const LONGEST_PACKET_TIMEOUT: f64 = 3600.0;
 
 /// `ipmitool` asks once and again four times.
 const PATIENCE: u32 = 5;
@@ -107,7 +131,7 @@ impl PowerDevice for IpmiLan {
         if call.flag("sudo") || options.ipmitool_path != "/usr/bin/ipmitool" {
             call.log().debug("use_sudo and ipmitool_path have no effect: no program is run");
         }
-        let packet_timeout = Duration::from_secs(u64::from(options.ipmitool_timeout.max(1)));
+        let packet_timeout = options.ipmitool_timeout.0;
         let patience = packet_timeout * PATIENCE;
         let until = at_least(call.connect_deadline(), patience);
         let Some(host) = call.ip() else {

@@ -91,7 +91,7 @@ impl Session {
     /// Opens an RMCP+ session, with the first suite that works.
     ///
     /// A BMC may drop a suite it does not know without a word, so silence moves on to the next suite after two datagrams and comes
-    /// back with more patience; a refusal strikes the suite off. A key that does not fit is believed the second time.
+    /// back with more patience; a refusal strikes the suite off, for good when all were refused twice. A key that does not fit is believed the second time.
     fn establish20(&mut self, wanted: Option<u8>, until: Instant) -> Result<(), Error> {
         let tried: Vec<u8> = match (wanted, self.suite) {
             (Some(id), _) => vec![id],
@@ -103,7 +103,7 @@ impl Session {
         let mut slot_pause = SLOT_PAUSE.0;
         let mut waiting_for = "open session response";
         let mut no_slot = false;
-        let before = self.abandoned.len();
+        let mut refused_once = false;
         for round in 0_u32.. {
             let mut next = 0;
             while let Some(suite) = suites.get(next).copied() {
@@ -152,8 +152,6 @@ impl Session {
                     }
                     Err(Failure::Doubtful(error)) => {
                         if doubted.as_ref() == Some(&error) {
-                            // the key is wrong, so nothing can be closed with it either
-                            self.abandoned.truncate(before);
                             return Err(error);
                         }
                         doubted = Some(error);
@@ -162,7 +160,11 @@ impl Session {
                     Err(Failure::Fatal(error)) => return Err(error),
                 }
             }
-            if suites.is_empty() {
+            if suites.is_empty() && !refused_once {
+                // nothing protects the refusal either
+                refused_once = true;
+                suites = tried.iter().map(|id| Suite::by_id(*id)).collect::<Result<Vec<_>, _>>()?;
+            } else if suites.is_empty() {
                 return Err(doubted.unwrap_or(Error::CipherUnsupported { tried }));
             }
         }
@@ -182,6 +184,7 @@ impl Session {
             None => Auth::ALL.into_iter().find(offered),
         }
         .ok_or(Error::AuthUnsupported)?;
+        self.auth15 = Some((auth, capabilities.signed));
         let mut slot_pause = SLOT_PAUSE.0;
         let mut mute = 0;
         loop {

@@ -69,6 +69,18 @@ pub(super) fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
+/// The BMC's session id in an open session response with status 0 (table 13-10).
+pub(super) fn opened_session(datagram: &[u8]) -> Option<[u8; 4]> {
+    let Packet::V20(packet) = parse(datagram)? else { return None };
+    if packet.payload_type != PAYLOAD_OPEN_RESPONSE || packet.session_id != 0 {
+        return None;
+    }
+    let ([_tag, status, _, _], rest) = take::<4>(packet.payload)?;
+    let (_console, rest) = take::<4>(rest)?;
+    let (id, _) = take::<4>(rest)?;
+    (status == 0 && id != [0; 4]).then_some(id)
+}
+
 fn parse_v15(auth_type: u8, after: &[u8]) -> Option<V15<'_>> {
     let (sequence, rest) = take::<4>(after)?;
     let (session_id, rest) = take::<4>(rest)?;

@@ -9,8 +9,8 @@ use super::chassis::{Chassis, Control};
 use super::cipher::Suite;
 use super::error::Error;
 use super::message::{self, Command, Request, Response};
-use super::session15::Active15;
-use super::session20::Active20;
+use super::session15::{Active15, Auth};
+use super::session20::{self, Active20};
 use super::transport::{Exchange, Link, Patience, Traffic, resolve};
 
 /// Datagrams of a request before the session is taken for lost.
@@ -25,6 +25,12 @@ pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(150);
 const CLOSING: Duration = Duration::from_millis(250);
 /// Datagrams to close a session; half as many for one that was given up and is mostly forgotten by the BMC too.
 const CLOSE_SENDS: u32 = 6;
+/// Where packets were lost: how long late answers are awaited before closing.
+const LISTENING: Duration = Duration::from_millis(40);
+/// Between two datagrams that close a session which the BMC has mostly forgotten.
+const CLOSE_FORGOTTEN: Duration = Duration::from_millis(150);
+/// Datagrams at the very end, for each session of which the BMC has not said that it is closed.
+const LAST_SENDS: u8 = 3;
 /// Before a command that is sent once, a session silent for longer is tested.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -113,6 +119,8 @@ pub struct Session {
     /// Sessions that were given up but may still be open at the BMC.
     pub(super) abandoned: Vec<Active>,
     pub(super) suite: Option<Suite>,
+    /// IPMI 1.5: the authentication that was chosen, and whether the BMC signs its packets.
+    pub(super) auth15: Option<(Auth, bool)>,
     sequence: u8,
     reopened: u32,
     last_answer: Instant,
@@ -144,6 +152,7 @@ impl Session {
                     active: None,
                     abandoned: Vec::new(),
                     suite: None,
+                    auth15: None,
                     sequence: 0,
                     reopened: 0,
                     last_answer: Instant::now(),
@@ -306,25 +315,79 @@ impl Session {
 
     /// Closes what is open and what may be open. Bounded by the deadline plus [`CLOSING`], and never by less than [`CLOSING`].
     fn finish(&mut self) {
-        let hard = self.target.deadline.max(Instant::now()) + CLOSING;
+        let now = Instant::now();
+        let hard = self.target.deadline.max(now) + CLOSING;
+        if self.link.traffic.retransmissions > 0 {
+            // an answer that is late may name a session that nobody else knows of
+            self.link.pause(now + (self.target.packet_timeout / 8).min(LISTENING));
+        }
+        // IPMI 1.5: each activation that arrived twice may have activated a session of its own (QUIRK: ipmi_sim 2.0.33)
+        if let Some((auth, signed)) = self.auth15 {
+            let known: Vec<u32> = self.active.iter().chain(&self.abandoned).map(Active::id).collect();
+            for (id, first) in std::mem::take(&mut self.link.activated) {
+                if !known.contains(&id) {
+                    let mut session = Active15::new(auth, &self.target.password, id, signed);
+                    session.activate(id, first.max(1));
+                    self.abandoned.push(Active::V15(session));
+                }
+            }
+        }
+        // handshakes that never came to their end take slots too, some the work of a doubled request; one datagram each before the
+        // closing, which takes its time where packets are lost, and more after it
+        let in_use = |sessions: &[Active], id: &[u8; 4]| sessions.iter().any(|s| s.id().to_le_bytes() == *id);
+        let current = self.active.as_slice();
+        let half: Vec<_> = self
+            .link
+            .heard
+            .iter()
+            .filter(|id| !in_use(current, id) && !in_use(&self.abandoned, id))
+            .copied()
+            .collect();
+        for id in half {
+            session20::abort(&mut self.link, id, 0);
+        }
         // the one that surely exists first
         let active = self.active.take().map(|session| (CLOSE_SENDS, session));
         let sessions: Vec<_> = active
             .into_iter()
             .chain(self.abandoned.drain(..).map(|session| (CLOSE_SENDS / 2, session)))
             .collect();
+        let mut unconfirmed = Vec::new();
         for (sends, mut session) in sessions {
             let now = Instant::now();
             // evenly spread over what time there is: a few copies get through where one is lost
-            let every = (self.target.packet_timeout / 4).min(hard.saturating_duration_since(now) / sends);
+            let mut every = (self.target.packet_timeout / 4).min(hard.saturating_duration_since(now) / sends);
+            if sends < CLOSE_SENDS {
+                every = every.min(CLOSE_FORGOTTEN);
+            }
             let patience = Patience { sends, until: hard, every: Some(every), waiting_for: "close session" };
             let id = session.id().to_le_bytes();
             let sequence = self.next_sequence();
             // any completion code will do: 87h says that it was closed already
-            let _ = self
+            let closed = self
                 .link
                 .exchange(&mut question(&mut session, sequence, message::CLOSE_SESSION, &id, None), patience);
+            if closed.is_ok() {
+                self.link.heard.retain(|heard| *heard != id);
+            } else {
+                unconfirmed.push(session);
+            }
         }
+        // the last word, for which nobody waits: each datagram may be the one that gets through
+        for tag in 0..LAST_SENDS {
+            for session in &mut unconfirmed {
+                let id = session.id().to_le_bytes();
+                let sequence = self.sequence;
+                let close = question(session, sequence, message::CLOSE_SESSION, &id, None).datagram(0);
+                if let Ok(datagram) = close {
+                    self.link.tell(&datagram);
+                }
+            }
+            for id in self.link.heard.clone() {
+                session20::abort(&mut self.link, id, tag);
+            }
+        }
+        self.link.heard.clear();
     }
 }
 

@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
 use super::error::Error;
-use super::message::Request;
+use super::message::{self, Request};
 use super::rmcp::{self, Packet};
 use super::transport::Exchange;
 
@@ -78,6 +78,10 @@ impl Active15 {
         self.id = id;
         self.next = first;
         self.active = true;
+        // QUIRK(ipmi_sim 2.0.33): the first packet of the session has the number that the answer to the activation already had, so
+        // the count begins anew: what was numbered before is no packet of this session
+        self.newest = None;
+        self.seen = 0;
     }
 
     /// The code of one packet (22.17.1): the password, or MD5 over password, session id, message, number, password.
@@ -148,6 +152,20 @@ impl Active15 {
     }
 }
 
+/// Id and first number of a session that this datagram says was activated (22.17). Not proven: good for closing it only.
+pub(super) fn activated(datagram: &[u8]) -> Option<(u32, u32)> {
+    let Packet::V15(packet) = rmcp::parse(datagram)? else { return None };
+    let response = message::decode(packet.payload)?;
+    let command = message::ACTIVATE_SESSION;
+    if (response.net_fn, response.command, response.code) != (command.net_fn + 1, command.number, 0) {
+        return None;
+    }
+    let ([_auth], rest) = rmcp::take::<1>(response.data)?;
+    let (id, rest) = rmcp::take::<4>(rest)?;
+    let (first, _) = rmcp::take::<4>(rest)?;
+    Some((u32::from_le_bytes(id), u32::from_le_bytes(first)))
+}
+
 /// A message outside any session: capabilities and challenge.
 pub(super) struct Sessionless<F: FnMut(u32) -> Request> {
     pub request: F,
@@ -200,6 +218,20 @@ mod tests {
             assert!(us.unwrap(&first).is_none() || us.unwrap(&first).is_none());
             assert!(us.unwrap(&second).is_none());
         }
+    }
+
+    #[test]
+    fn the_number_of_the_activation_is_free_again() {
+        let mut us = Active15::new(Auth::Md5, b"secret", 7, true);
+        let mut them = Active15::new(Auth::Md5, b"secret", 7, true);
+        them.active = true;
+        them.next = 100;
+        assert!(us.unwrap(&them.wrap(b"activated").unwrap()).is_some());
+        us.activate(7, 1);
+        them.next = 100;
+        let first = them.wrap(b"first").unwrap();
+        assert!(us.unwrap(&first).is_some());
+        assert!(us.unwrap(&first).is_none());
     }
 
     #[test]

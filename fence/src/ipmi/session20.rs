@@ -37,9 +37,10 @@ pub(super) enum Failure {
     SuiteRefused,
     /// No free slot.
     Busy,
-    /// The key did not fit. One flipped bit or two crossed handshakes look the same: believed when it happens twice.
+    /// The key did not fit, or the BMC refused. Nothing protects a handshake: one flipped bit or two crossed ones look the same, so
+    /// it is believed when it happens twice.
     Doubtful(Error),
-    /// Believed at once.
+    /// A fault on our side: believed at once.
     Fatal(Error),
 }
 
@@ -105,10 +106,10 @@ fn refused(status: u8, privilege: Privilege) -> Failure {
         // invalid or inactive session: the BMC dropped the half-open one
         0x02 | 0x08 => Failure::Lost("a session"),
         0x04..=0x07 | 0x10 | 0x11 => Failure::SuiteRefused,
-        0x09 | 0x0A => Failure::Fatal(Error::Privilege { asked: privilege, what: "a session" }),
-        0x0C..=0x0E => Failure::Fatal(Error::WrongUser),
+        0x09 | 0x0A => Failure::Doubtful(Error::Privilege { asked: privilege, what: "a session" }),
+        0x0C..=0x0E => Failure::Doubtful(Error::WrongUser),
         0x0F => Failure::Doubtful(Error::WrongPassword),
-        other => Failure::Fatal(Error::Protocol(format!("rmcp+ status {other:02x}h"))),
+        other => Failure::Doubtful(Error::Protocol(format!("rmcp+ status {other:02x}h"))),
     }
 }
 
@@ -155,9 +156,14 @@ pub(super) fn handshake(
         retag: true,
     };
     let patience = Patience { waiting_for: "rakp 2", ..rest };
-    let reply = link
-        .exchange(&mut step, patience)
-        .map_err(|error| silent(error, Failure::Lost("rakp 2 (is the user name right?)")))?;
+    let reply = match link.exchange(&mut step, patience) {
+        Ok(reply) => reply,
+        Err(error) => {
+            // the next handshake may need the slot
+            abort(link, bmc, step.tag.wrapping_add(1));
+            return Err(silent(error, Failure::Lost("rakp 2 (is the user name right?)")));
+        }
+    };
     if reply.status != 0 {
         return Err(refused(reply.status, who.privilege));
     }
@@ -251,7 +257,7 @@ fn split_rakp2(body: &[u8]) -> Option<([u8; 16], [u8; 16], &[u8])> {
 }
 
 /// RAKP 3 with status 0Fh, "invalid integrity check value": ends the handshake (13.22).
-fn abort(link: &mut Link, bmc: [u8; 4], tag: u8) {
+pub(super) fn abort(link: &mut Link, bmc: [u8; 4], tag: u8) {
     let mut payload = vec![tag, 0x0F, 0, 0];
     payload.extend(bmc);
     if let Some(packet) = rmcp::build_setup(rmcp::PAYLOAD_RAKP3, &payload) {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::{rmcp, session15};
 
 /// Shortest wait before a retransmission: below it a busy machine would ask twice for nothing.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -17,6 +18,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const BELIEVED_REFUSALS: u32 = 3;
 /// Pause after such a refusal.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(100);
+/// Session ids kept in mind. A BMC has 4 to 64 slots.
+const MOST_HEARD: usize = 64;
 /// No IPMI packet is near that long.
 const LARGEST_PACKET: usize = 2048;
 
@@ -59,6 +62,10 @@ pub(super) struct Link {
     /// Longest wait for one answer before the question is asked again.
     packet_timeout: Duration,
     pub traffic: Traffic,
+    /// Session ids that BMC answers to an open session request named, whether they were awaited or came doubled or late.
+    pub heard: Vec<[u8; 4]>,
+    /// The same of IPMI 1.5: id and first number to send, of each activation that was answered.
+    pub activated: Vec<(u32, u32)>,
 }
 
 impl Link {
@@ -72,7 +79,7 @@ impl Link {
         socket
             .connect(to)
             .map_err(|error| Error::Unreachable { host: peer.clone(), reason: plain(&error) })?;
-        Ok(Self { socket, peer, packet_timeout, traffic: Traffic::default() })
+        Ok(Self { socket, peer, packet_timeout, traffic: Traffic::default(), heard: Vec::new(), activated: Vec::new() })
     }
 
     /// Wait before attempt `n + 1`: a quarter, a half, then the whole packet time-out. A lost datagram costs little that way, and
@@ -120,6 +127,7 @@ impl Link {
             loop {
                 match self.receive(until) {
                     Ok(Some(bytes)) => {
+                        self.hear(&bytes);
                         if let Some(answer) = question.answer(&bytes) {
                             self.traffic.round_trips += 1;
                             return Ok(answer);
@@ -147,9 +155,26 @@ impl Link {
     pub(super) fn pause(&mut self, until: Instant) {
         while Instant::now() < until {
             // an error is the ICMP answer to something sent before; the next question meets it again
-            if let Ok(Some(_)) = self.receive(until) {
+            if let Ok(Some(bytes)) = self.receive(until) {
+                self.hear(&bytes);
                 self.traffic.ignored += 1;
             }
+        }
+    }
+
+    /// Each request for a session that reaches a BMC, a repeated one too, may take a session slot; its answer says which.
+    fn hear(&mut self, datagram: &[u8]) {
+        if let Some(session) = session15::activated(datagram)
+            && !self.activated.contains(&session)
+            && self.activated.len() < MOST_HEARD
+        {
+            self.activated.push(session);
+        }
+        if let Some(id) = rmcp::opened_session(datagram)
+            && !self.heard.contains(&id)
+            && self.heard.len() < MOST_HEARD
+        {
+            self.heard.push(id);
         }
     }
 

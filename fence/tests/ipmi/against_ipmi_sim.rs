@@ -1,103 +1,13 @@
 //! The client against the real `ipmi_sim` of `OpenIPMI`: suites 0 to 3, Kg, all v1.5 authentications, bridging.
 
-use std::fs;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence_fence::ipmi::{Auth, Control, Error, Privilege, Session, Target, Version};
+use ringfence_tests::sim::ipmi_sim::IpmiSim;
 use ringfence_tests::sim::udp_faults::{FaultyPath, Schedule};
-use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::{ipmitool, target};
-
-/// A running `ipmi_sim` with its own directory; ended by its process id.
-struct IpmiSim {
-    child: Child,
-    directory: TempDir,
-    address: SocketAddr,
-}
-
-impl Drop for IpmiSim {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl IpmiSim {
-    fn start(kg: Option<&str>) -> Self {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path();
-        // a port that was free a moment ago
-        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let hook = path.join("chassis");
-        // get power -> the file's content; set power N -> into the file
-        let script = format!(
-            "#!/bin/sh\nD={}\ncase $1 in\nget) shift; for k in \"$@\"; do case $k in power) echo power:$(cat $D/power);; boot) echo boot:default;; \
-             *) echo $k:0;; esac; done;;\nset) echo \"$@\" >>$D/log; [ $2 = power ] && echo $3 >$D/power;;\nesac\nexit 0\n",
-            path.display()
-        );
-        fs::write(&hook, script).unwrap();
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(path.join("power"), "1\n").unwrap();
-        let kg = kg.map(|kg| format!("    bmc_key \"{kg}\"\n")).unwrap_or_default();
-        let lan = format!(
-            "name \"test\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {}\n    priv_limit admin\n\
-             {kg}    allowed_auths_callback none md2 md5 straight\n    allowed_auths_user none md2 md5 straight\n\
-             \x20   allowed_auths_operator none md2 md5 straight\n    allowed_auths_admin none md2 md5 straight\n\
-             \x20   guid a123456789abcdefa123456789abcde1\n  endlan\n  chassis_control \"{}\"\n  startnow false\n\
-             \x20 user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"s3cret1\" admin 10 none md2 md5 straight\n\
-             \x20 user 4 true \"user\" \"s3cret1\" user 10 none md2 md5 straight\n\
-             \x20 user 3 true \"oper\" \"s3cret1\" operator 10 none md2 md5 straight\n\
-             set_working_mc 0x30\n  chassis_control \"{}\"\n",
-            address.port(),
-            hook.display(),
-            hook.display()
-        );
-        fs::write(path.join("lan.conf"), lan).unwrap();
-        fs::write(
-            path.join("bmc.emu"),
-            "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nmc_enable 0x20\n\
-             mc_add 0x30 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x30\n",
-        )
-        .unwrap();
-        fs::create_dir(path.join("state")).unwrap();
-        // setpriv becomes ipmi_sim, and the kernel ends it with this thread even when the test is killed
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "ipmi_sim", "-n", "-d", "-c"])
-            .arg(path.join("lan.conf"))
-            .arg("-f")
-            .arg(path.join("bmc.emu"))
-            .arg("-s")
-            .arg(path.join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(path.join("stderr")).unwrap())
-            .spawn()
-            .expect("ipmi_sim (Debian package openipmi) must be installed");
-        let sim = Self { child, directory, address };
-        let until = Instant::now() + Duration::from_secs(10);
-        while Session::open(&Target { version: Version::V15 { auth: None }, kg: None, ..target(address) })
-            .is_err()
-        {
-            assert!(
-                Instant::now() < until,
-                "ipmi_sim does not answer: {}",
-                fs::read_to_string(sim.directory.path().join("stderr")).unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        sim
-    }
-
-    /// The node's real power, from its file.
-    fn is_on(&self) -> bool {
-        fs::read_to_string(self.directory.path().join("power")).unwrap().trim() == "1"
-    }
-}
 
 fn work(sim: &IpmiSim, target: &Target) {
     let mut session = Session::open(target).unwrap();
@@ -113,17 +23,17 @@ fn work(sim: &IpmiSim, target: &Target) {
 
 #[test]
 fn suites_automatic_and_version_1_5() {
-    let sim = IpmiSim::start(None);
+    let sim = IpmiSim::start(None).unwrap();
     for suite in [0, 1, 2, 3] {
-        work(&sim, &Target { version: Version::V20 { suite: Some(suite) }, ..target(sim.address) });
+        work(&sim, &Target { version: Version::V20 { suite: Some(suite) }, ..target(sim.address()) });
     }
     for auth in [Auth::Md5, Auth::Password, Auth::None] {
-        work(&sim, &Target { version: Version::V15 { auth: Some(auth) }, ..target(sim.address) });
+        work(&sim, &Target { version: Version::V15 { auth: Some(auth) }, ..target(sim.address()) });
     }
-    let automatic = Target { version: Version::V20 { suite: None }, ..target(sim.address) };
+    let automatic = Target { version: Version::V20 { suite: None }, ..target(sim.address()) };
     work(&sim, &automatic);
     assert_eq!(Session::open(&automatic).unwrap().suite(), Some(3));
-    let error = Session::open(&Target { version: Version::V20 { suite: Some(17) }, ..target(sim.address) })
+    let error = Session::open(&Target { version: Version::V20 { suite: Some(17) }, ..target(sim.address()) })
         .err()
         .unwrap();
     assert_eq!(error, Error::CipherUnsupported { tried: vec![17] });
@@ -131,8 +41,8 @@ fn suites_automatic_and_version_1_5() {
 
 #[test]
 fn faults_are_told_apart() {
-    let sim = IpmiSim::start(None);
-    let right = target(sim.address);
+    let sim = IpmiSim::start(None).unwrap();
+    let right = target(sim.address());
     let error = |target: &Target| Session::open(target).err().unwrap();
     assert_eq!(error(&Target { username: b"nobody".to_vec(), ..right.clone() }), Error::WrongUser);
     assert_eq!(
@@ -159,8 +69,8 @@ fn faults_are_told_apart() {
 #[test]
 fn kg() {
     // QUIRK(ipmi_sim 2.0.33): a key of the full 20 bytes does not work in it, with ipmitool neither
-    let sim = IpmiSim::start(Some("0123456789"));
-    let bare = target(sim.address);
+    let sim = IpmiSim::start(Some("0123456789")).unwrap();
+    let bare = target(sim.address());
     work(&sim, &Target { kg: Some(Zeroizing::new(b"0123456789".to_vec())), ..bare.clone() });
     assert_eq!(Session::open(&bare).err().unwrap(), Error::WrongKg { given: false });
 }
@@ -168,21 +78,21 @@ fn kg() {
 #[test]
 fn two_hundred_sessions_leave_no_slot_taken() {
     // ipmi_sim has 63 slots at most: a leak shows at the 64th
-    let sim = IpmiSim::start(None);
+    let sim = IpmiSim::start(None).unwrap();
     for n in 0..200 {
         let mut session =
-            Session::open(&target(sim.address)).unwrap_or_else(|error| panic!("session {n}: {error}"));
+            Session::open(&target(sim.address())).unwrap_or_else(|error| panic!("session {n}: {error}"));
         assert!(session.chassis_status().unwrap().on);
     }
 }
 
 #[test]
 fn cycle_while_off_is_a_wrong_state_or_carried_out() {
-    let sim = IpmiSim::start(None);
-    let mut session = Session::open(&target(sim.address)).unwrap();
+    let sim = IpmiSim::start(None).unwrap();
+    let mut session = Session::open(&target(sim.address())).unwrap();
     session.chassis_control(Control::Off).unwrap();
     // what ipmi_sim itself does here is taken from ipmitool, in the same run
-    let theirs = ipmitool(sim.address, &["-I", "lanplus", "-C", "3", "chassis", "power", "cycle"]);
+    let theirs = ipmitool(sim.address(), &["-I", "lanplus", "-C", "3", "chassis", "power", "cycle"]);
     match session.chassis_control(Control::Cycle) {
         Err(Error::WrongState(_)) => assert!(theirs.contains("not supported in present state"), "{theirs}"),
         other => assert!(theirs.contains("Chassis Power Control: Cycle"), "{other:?} but {theirs}"),
@@ -191,29 +101,29 @@ fn cycle_while_off_is_a_wrong_state_or_carried_out() {
 
 #[test]
 fn bridging() {
-    let sim = IpmiSim::start(None);
-    let through = Target { bridge_to: Some(0x30), ..target(sim.address) };
+    let sim = IpmiSim::start(None).unwrap();
+    let through = Target { bridge_to: Some(0x30), ..target(sim.address()) };
     work(&sim, &through);
     let theirs =
-        ipmitool(sim.address, &["-I", "lanplus", "-C", "3", "-t", "0x30", "chassis", "power", "status"]);
+        ipmitool(sim.address(), &["-I", "lanplus", "-C", "3", "-t", "0x30", "chassis", "power", "status"]);
     assert!(theirs.contains("is on"), "{theirs}");
 }
 
 /// Ours and ipmitool's on the same work, pair by pair. Prints; the assertion is far from the figure so that load cannot break it.
 #[test]
 fn faster_than_ipmitool() {
-    let sim = IpmiSim::start(None);
+    let sim = IpmiSim::start(None).unwrap();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut traffic = None;
     for _ in 0..20 {
         let begun = Instant::now();
-        let mut session = Session::open(&target(sim.address)).unwrap();
+        let mut session = Session::open(&target(sim.address())).unwrap();
         assert!(session.chassis_status().unwrap().on);
         traffic = Some(session.close());
         ours.push(begun.elapsed());
         let begun = Instant::now();
         assert!(
-            ipmitool(sim.address, &["-I", "lanplus", "-C", "3", "chassis", "power", "status"])
+            ipmitool(sim.address(), &["-I", "lanplus", "-C", "3", "chassis", "power", "status"])
                 .contains("is on")
         );
         theirs.push(begun.elapsed());
@@ -230,12 +140,12 @@ fn faster_than_ipmitool() {
 /// A few of the seeded schedules against the real thing, whose truth is a file. Corruption is left out: it would test `ipmi_sim`.
 #[test]
 fn faulty_paths_lead_to_no_lie_and_no_hang() {
-    let sim = IpmiSim::start(None);
+    let sim = IpmiSim::start(None).unwrap();
     let mut confirmed = 0;
     for seed in 0..16 {
-        fs::write(sim.directory.path().join("power"), "1\n").unwrap();
+        sim.set_power(true).unwrap();
         let schedule = Schedule { corrupt: 0, amnesia_at: None, ..Schedule::draw(seed) };
-        let path = FaultyPath::start(sim.address, schedule.clone(), || {}).unwrap();
+        let path = FaultyPath::start(sim.address(), schedule.clone(), || {}).unwrap();
         let begun = Instant::now();
         let time = Duration::from_millis(1800);
         let wanted = Target {

@@ -228,7 +228,12 @@ impl Bmc {
         lock(&self.state).active.len()
     }
 
-    /// The same, once datagrams that are still on their way have had up to `patience` to arrive.
+    /// Their ids.
+    pub fn open_session_ids(&self) -> Vec<u32> {
+        lock(&self.state).active.keys().copied().collect()
+    }
+
+    /// The number of them, once datagrams that are still on their way have had up to `patience` to arrive.
     pub fn open_sessions_after(&self, patience: Duration) -> usize {
         let until = Instant::now() + patience;
         while self.open_sessions() > 0 && Instant::now() < until {

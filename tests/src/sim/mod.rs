@@ -6,6 +6,8 @@ pub mod bmc;
 mod bmc_commands;
 mod bmc_handshake;
 mod bmc_wire;
+pub mod ipmi_sim;
+pub mod ledger;
 pub mod udp_faults;
 
 /// The 64-bit generator of Steele, Lea and Flood: one word of state, the same numbers on every machine.

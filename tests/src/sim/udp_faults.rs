@@ -6,8 +6,8 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,12 +56,35 @@ impl Schedule {
     }
 }
 
+/// One datagram and what became of it.
+#[derive(Debug, Clone)]
+pub struct Passage {
+    /// When it arrived at the path.
+    pub at: Instant,
+    /// From the subject to the device.
+    pub to_device: bool,
+    /// As it was sent.
+    pub bytes: Vec<u8>,
+    /// No bit of it was changed.
+    pub intact: bool,
+    /// When it, or the first copy of it, was passed on.
+    pub delivered: Option<Instant>,
+}
+
+impl Passage {
+    /// Whether it came through undamaged before `end`.
+    pub fn arrived(&self, end: Instant) -> bool {
+        self.intact && self.delivered.is_some_and(|at| at <= end)
+    }
+}
+
 /// A running path; dropping it ends its thread.
 pub struct FaultyPath {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     clear: Arc<AtomicBool>,
     to_device: Arc<AtomicUsize>,
+    passages: Arc<Mutex<Vec<Passage>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -87,6 +110,8 @@ impl FaultyPath {
             Arc::new(AtomicUsize::new(0)),
         );
         let (ending, clearing, counting) = (Arc::clone(&stop), Arc::clone(&clear), Arc::clone(&to_device));
+        let passages = Arc::new(Mutex::new(Vec::new()));
+        let writing = Arc::clone(&passages);
         let thread = std::thread::Builder::new().name("faults".into()).spawn(move || {
             Path {
                 front,
@@ -98,10 +123,11 @@ impl FaultyPath {
                 amnesia,
                 counting,
                 clearing,
+                writing,
             }
             .run(&ending);
         })?;
-        Ok(Self { address, stop, clear, to_device, thread: Some(thread) })
+        Ok(Self { address, stop, clear, to_device, passages, thread: Some(thread) })
     }
 
     /// Where the subject is to send.
@@ -112,6 +138,11 @@ impl FaultyPath {
     /// From now on everything passes.
     pub fn heal(&self) {
         self.clear.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything that has arrived at the path, oldest first.
+    pub fn passages(&self) -> Vec<Passage> {
+        self.passages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Datagrams that the subject has sent.
@@ -132,6 +163,7 @@ impl Drop for FaultyPath {
 
 /// A datagram that waits.
 struct Held {
+    index: usize,
     to_device: bool,
     bytes: Vec<u8>,
     at: Instant,
@@ -149,6 +181,7 @@ struct Path<F: FnMut()> {
     amnesia: F,
     counting: Arc<AtomicUsize>,
     clearing: Arc<AtomicBool>,
+    writing: Arc<Mutex<Vec<Passage>>>,
 }
 
 impl<F: FnMut()> Path<F> {
@@ -187,9 +220,20 @@ impl<F: FnMut()> Path<F> {
         }
     }
 
-    fn pass(&mut self, to_device: bool, number: u64, mut bytes: Vec<u8>) {
+    fn pass(&mut self, to_device: bool, number: u64, bytes: Vec<u8>) {
+        let passage =
+            Passage { at: Instant::now(), to_device, bytes: bytes.clone(), intact: true, delivered: None };
+        let index = {
+            let mut passages = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            passages.push(passage);
+            passages.len() - 1
+        };
+        self.fate(index, to_device, number, bytes);
+    }
+
+    fn fate(&mut self, index: usize, to_device: bool, number: u64, mut bytes: Vec<u8>) {
         if self.clearing.load(Ordering::Relaxed) {
-            self.deliver(to_device, &bytes);
+            self.deliver(index, to_device, &bytes);
             return;
         }
         if to_device {
@@ -213,6 +257,7 @@ impl<F: FnMut()> Path<F> {
             return;
         }
         if random.chance(self.schedule.corrupt) {
+            self.note(index, |passage| passage.intact = false);
             let at = usize::try_from(random.below(bytes.len() as u64)).unwrap_or(0);
             if let Some(byte) = bytes.get_mut(at) {
                 *byte ^= 1 << random.below(8);
@@ -223,6 +268,7 @@ impl<F: FnMut()> Path<F> {
         let most = u64::try_from(self.schedule.delay_at_most.as_millis()).unwrap_or(0);
         if random.chance(self.schedule.delay) {
             self.queue.push(Held {
+                index,
                 to_device,
                 bytes: bytes.clone(),
                 at: now + Duration::from_millis(random.below(most) + 1),
@@ -231,13 +277,14 @@ impl<F: FnMut()> Path<F> {
         } else if random.chance(self.schedule.reorder) {
             // the next one of that direction overtakes it; when none comes it goes after a while
             self.queue.push(Held {
+                index,
                 to_device,
                 bytes: bytes.clone(),
                 at: now + Duration::from_millis(most + 30),
                 until_next: true,
             });
         } else {
-            self.deliver(to_device, &bytes);
+            self.deliver(index, to_device, &bytes);
             for held in &mut self.queue {
                 if held.until_next && held.to_device == to_device {
                     held.at = now;
@@ -246,6 +293,7 @@ impl<F: FnMut()> Path<F> {
         }
         if again {
             self.queue.push(Held {
+                index,
                 to_device,
                 bytes,
                 at: now + Duration::from_millis(random.below(most) + 1),
@@ -254,16 +302,25 @@ impl<F: FnMut()> Path<F> {
         }
     }
 
+    fn note(&self, index: usize, change: impl FnOnce(&mut Passage)) {
+        if let Some(passage) = self.writing.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            change(passage);
+        }
+    }
+
     fn flush(&mut self) {
         let now = Instant::now();
         let (due, rest): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(|held| held.at <= now);
         self.queue = rest;
         for held in due {
-            self.deliver(held.to_device, &held.bytes);
+            self.deliver(held.index, held.to_device, &held.bytes);
         }
     }
 
-    fn deliver(&self, to_device: bool, bytes: &[u8]) {
+    fn deliver(&self, index: usize, to_device: bool, bytes: &[u8]) {
+        self.note(index, |passage| {
+            passage.delivered.get_or_insert_with(Instant::now);
+        });
         // a closed socket at the other end is one more lost datagram
         if to_device {
             let _ = self.back.send(bytes);

@@ -13,8 +13,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// was under way). Not the whole of `power_timeout`: the refusal must be told before the caller kills us.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
-/// How long an accepted power cycle is watched for the moment in which the node is off.
-const CYCLE_WATCH: Duration = Duration::from_secs(5);
+/// How often a long wait is mentioned.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// `power_timeout` where it is unlimited but the wait must end: seconds.
 const USUAL_POWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -132,6 +132,7 @@ impl<D: PowerDevice> Switch<'_, D> {
         let limit = Limit::new(self.call, refusal.as_ref());
         let mut pause = self.first_pause();
         let mut polls = 0;
+        let mut tell_at = TELL_EVERY;
         loop {
             let answer = self.whole();
             if answer.as_ref().is_ok_and(|whole| whole.is(wanted)) {
@@ -147,6 +148,13 @@ impl<D: PowerDevice> Switch<'_, D> {
             };
             polls += 1;
             let elapsed = self.clock.now().saturating_duration_since(sent);
+            if elapsed >= tell_at {
+                // The caller may kill us at its own limit: by then it has read what we wait for.
+                let seen = trouble.as_ref().map_or("not yet so", |e| e.cause());
+                let text = format!("{} s after the request for {wanted}: {seen}", elapsed.as_secs());
+                self.call.log().warning(text);
+                tell_at += TELL_EVERY;
+            }
             if limit.is_reached(polls, elapsed) {
                 return Err(match (refusal, trouble) {
                     (Some(refusal), _) => refusal,
@@ -175,8 +183,7 @@ impl<D: PowerDevice> Switch<'_, D> {
 
     /// The device's own power cycle of every plug.
     ///
-    /// Success is a node that was seen off after the request, or a request that the device accepted and
-    /// a node that it then reports on. A node that is off already is powered on.
+    /// Success is a node that was seen off after the request. A node that is off already is powered on.
     pub fn cycle(&mut self, known: &[Power]) -> Result<(), FenceError> {
         let call = self.call;
         for (at, plug) in call.plugs().iter().enumerate() {
@@ -191,8 +198,14 @@ impl<D: PowerDevice> Switch<'_, D> {
         let mut last = None;
         for _ in 0..=self.call.timing().retry_on {
             self.not_interrupted()?;
-            let accepted = match self.device.cycle(plug) {
-                Ok(()) => true,
+            match self.device.cycle(plug) {
+                Ok(()) if self.seen_off(plug)? => return Ok(()),
+                // Not asked again: a node that came back in the meantime must not be cut a second time.
+                Ok(()) => {
+                    let unseen =
+                        FenceError::refused("the device took the power cycle, but the node was not seen off");
+                    return Err(naming(plug, &unseen.hint("use method=onoff")));
+                }
                 Err(e) if e.is_final() => return Err(naming(plug, &e)),
                 // The device's way of saying that the node went off in between.
                 Err(e) if e.kind() == ErrorKind::WrongState => {
@@ -200,54 +213,35 @@ impl<D: PowerDevice> Switch<'_, D> {
                         return Ok(());
                     }
                     last = Some(naming(plug, &e));
-                    continue;
                 }
-                Err(e) if e.kind() == ErrorKind::Refused => {
-                    last = Some(naming(plug, &e));
-                    continue;
-                }
+                Err(e) if e.kind() == ErrorKind::Refused => last = Some(naming(plug, &e)),
+                // It may have been carried out all the same.
                 Err(e) => {
                     self.call.log().warning(format!("request for a power cycle: {e}"));
+                    if self.seen_off(plug)? {
+                        return Ok(());
+                    }
                     last = Some(naming(plug, &e));
-                    false
                 }
-            };
-            if self.watch_cycle(plug, accepted)? {
-                return Ok(());
             }
         }
-        Err(last.unwrap_or_else(|| {
-            naming(
-                plug,
-                &FenceError::refused("the device took the power cycle but does not report the node on again"),
-            )
-        }))
+        Err(last.unwrap_or_else(|| naming(plug, &FenceError::refused("the device does not cycle power"))))
     }
 
-    /// True when `plug` was seen off, or when the cycle was `accepted` and the node is on at the end.
-    fn watch_cycle(&mut self, plug: &Plug, accepted: bool) -> Result<bool, FenceError> {
+    /// Watches a plug for the moment in which it is off, at least `power_wait` and at most `power_timeout` longer.
+    ///
+    /// IPMI's own pause between off and on is a second or more (v2.0 rev 1.1, 28.9 "set power cycle interval").
+    fn seen_off(&mut self, plug: &Plug) -> Result<bool, FenceError> {
         let sent = self.clock.now();
-        let watch = CYCLE_WATCH.max(self.call.timing().power_wait);
-        let limit = watch + self.call.timing().power.unwrap_or(USUAL_POWER_TIMEOUT);
+        let timing = self.call.timing();
+        let limit = timing.power_wait + timing.power.unwrap_or(USUAL_POWER_TIMEOUT);
         loop {
-            let state = match self.status(plug) {
+            match self.status(plug) {
                 Ok(Power::Off) => return Ok(true),
-                Ok(state) => Some(state),
                 Err(e) if e.is_final() => return Err(e),
-                Err(_) => None,
-            };
-            let waited = self.clock.now().saturating_duration_since(sent);
-            if waited >= watch && state == Some(Power::On) {
-                if accepted {
-                    self.call.log().warning(format!(
-                        "the device accepted the power cycle of {}, which was not seen off: use method=onoff \
-                         for a proof",
-                        plug.in_words()
-                    ));
-                }
-                return Ok(accepted);
+                Ok(Power::On | Power::Transitional | Power::Unknown) | Err(_) => {}
             }
-            if waited >= limit {
+            if self.clock.now().saturating_duration_since(sent) >= limit {
                 return Ok(false);
             }
             self.clock.sleep(SHORTEST_PAUSE);

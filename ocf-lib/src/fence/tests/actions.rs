@@ -248,10 +248,11 @@ fn a_cycle_succeeds_when_the_node_was_seen_off() {
 }
 
 #[test]
-fn an_accepted_cycle_too_fast_to_see_succeeds_with_a_warning() {
+fn an_accepted_cycle_that_nobody_saw_is_a_failure_and_is_not_repeated() {
     let ran = on_node(node(Power::On), "method=cycle");
-    check(&ran, 0, "Success: Rebooted\n");
-    assert!(ran.err.starts_with("WARNING: the device accepted the power cycle"), "{}", ran.err);
+    check(&ran, 1, "");
+    assert!(ran.err.contains("was not seen off; use method=onoff"), "{}", ran.err);
+    assert_eq!(ran.calls.iter().filter(|c| c.starts_with("cycle")).count(), 1);
 }
 
 #[test]

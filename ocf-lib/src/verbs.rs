@@ -158,7 +158,10 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
     agent.stop(cx, &mut faults);
     let reasons = |last: &str| {
         let mut all: Vec<&str> = faults.as_slice().iter().map(Fault::reason).collect();
-        all.push(last);
+        // What cannot be taken away often cannot be looked at either, for the same reason.
+        if !all.contains(&last) {
+            all.push(last);
+        }
         all.join("; ")
     };
     let mut pause = FIRST_PAUSE;

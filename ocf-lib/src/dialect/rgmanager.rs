@@ -121,8 +121,14 @@ fn actions(spec: &Spec) -> Vec<Element> {
     };
     let mut rows = vec![row("start", spec.row(Verb::Start), None), row("stop", spec.row(Verb::Stop), None)];
     rows.push(row("recover", spec.row(Verb::Start), None));
+    let mut depths = Vec::new();
     for monitor in spec.actions.iter().filter(|row| row.verb == Verb::Monitor) {
         let depth = Some(monitor.depth.unwrap_or(0));
+        // One row for both roles: rgmanager knows none, and of two rows at one depth it keeps the later.
+        if depths.contains(&depth) {
+            continue;
+        }
+        depths.push(depth);
         rows.push(row("status", Some(monitor), depth));
         rows.push(row("monitor", Some(monitor), depth));
     }
@@ -183,6 +189,13 @@ mod tests {
                 "{xml}"
             );
         }
+        const BOTH_ROLES: Spec = SPEC.actions(&[
+            action(Verb::Monitor, 20).every(10).depth(0),
+            action(Verb::Monitor, 20).every(9).depth(0),
+            action(Verb::Monitor, 20).every(60).depth(10),
+        ]);
+        let xml = metadata(&BOTH_ROLES, &[STATE], &Env::default());
+        assert_eq!(xml.matches("name=\"status\"").count(), 2, "one row for each depth: {xml}");
         let xml = metadata(&spec(), &[IP, STATE], &Env::default());
         assert!(
             xml.contains("name=\"ip\" version=\"rgmanager 2.0\"") && xml.contains("name=\"address\""),

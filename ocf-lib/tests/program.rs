@@ -1,6 +1,7 @@
 //! A whole agent program (the example), called as cluster managers call it.
 
 #![allow(clippy::disallowed_methods, reason = "the test is the caller")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its own functions too")]
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

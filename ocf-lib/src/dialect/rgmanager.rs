@@ -7,7 +7,7 @@ use super::hand_over;
 use crate::agent::Verb;
 use crate::env::Env;
 use crate::metadata::{content, described, seconds};
-use crate::param::{Content, Param};
+use crate::param::{Content, DefaultValue, Param};
 use crate::spec::{Action, Spec};
 use crate::xml::Element;
 use std::ffi::OsString;
@@ -75,7 +75,7 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
             first.short,
             Element::new("content").attr("type", "string"),
         )),
-        (None, Some(param)) => rows.push(parameter(param.name, true, param.short, content(param, env))),
+        (None, Some(param)) => rows.push(parameter(param.name, true, param.short, exported(param, env))),
         (None, None) => {
             let name = Element::new("content").attr("type", "string");
             rows.push(parameter("name", true, "Name of this resource", name));
@@ -84,20 +84,27 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
     for foreign in names.iter().skip(1) {
         let target = params.iter().find(|param| foreign.targets.first() == Some(&param.name));
         let body = target
-            .map_or_else(|| Element::new("content").attr("type", "string"), |param| content(param, env));
+            .map_or_else(|| Element::new("content").attr("type", "string"), |param| exported(param, env));
         rows.push(parameter(foreign.name, false, foreign.short, body));
     }
     for param in params {
         if renamed(param) || (names.is_empty() && unique.is_some_and(|first| first.name == param.name)) {
             continue;
         }
-        rows.push(parameter(param.name, false, param.short, content(param, env)));
+        rows.push(parameter(param.name, false, param.short, exported(param, env)));
     }
     for name in spec.rgmanager.map_or(&[][..], |known_as| known_as.ignored) {
         let body = Element::new("content").attr("type", Content::String.word());
         rows.push(parameter(name, false, "Accepted, without effect", body));
     }
     rows
+}
+
+/// The content of a parameter; without a default that depends on the resource: rgmanager hands on what stands here
+/// as the value, to every resource alike. Without it the agent finds the default itself.
+fn exported(param: &Param, env: &Env) -> Element {
+    let default = param.default.filter(|default| matches!(default, DefaultValue::Text(_)));
+    content(&Param { default, ..*param }, env)
 }
 
 fn parameter(name: &str, primary: bool, short: &str, content: Element) -> Element {
@@ -177,6 +184,12 @@ mod tests {
         assert!(still_referenced(&env));
     }
 
+    const BOTH_ROLES: Spec = SPEC.actions(&[
+        action(Verb::Monitor, 20).every(10).depth(0),
+        action(Verb::Monitor, 20).every(9).depth(0),
+        action(Verb::Monitor, 20).every(60).depth(10),
+    ]);
+
     #[test]
     fn metadata_has_one_primary_and_actions_whatever_the_agent_declares() {
         const IP: Param = param("ip").required().unique("a").typed::<String>();
@@ -189,11 +202,6 @@ mod tests {
                 "{xml}"
             );
         }
-        const BOTH_ROLES: Spec = SPEC.actions(&[
-            action(Verb::Monitor, 20).every(10).depth(0),
-            action(Verb::Monitor, 20).every(9).depth(0),
-            action(Verb::Monitor, 20).every(60).depth(10),
-        ]);
         let xml = metadata(&BOTH_ROLES, &[STATE], &Env::default());
         assert_eq!(xml.matches("name=\"status\"").count(), 2, "one row for each depth: {xml}");
         let xml = metadata(&spec(), &[IP, STATE], &Env::default());

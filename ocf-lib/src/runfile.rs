@@ -15,6 +15,11 @@ pub fn default_state(type_name: &str, env: &Env) -> String {
     context::run_dir(env).join(name).to_string_lossy().into_owned()
 }
 
+/// True when no file can be under the path: neither it nor its directory is there, or no name may be so long.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+}
+
 /// One small file that says something about a resource.
 #[derive(Clone, Debug)]
 pub struct RunFile {
@@ -34,7 +39,7 @@ impl RunFile {
     pub fn read(&self) -> Result<Option<String>, Fault> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(Fault::from(e).context(format_args!("cannot read {}", self.path.display()))),
         }
     }
@@ -42,7 +47,7 @@ impl RunFile {
     pub fn exists(&self) -> Result<bool, Fault> {
         match std::fs::symlink_metadata(&self.path) {
             Ok(_) => Ok(true),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(e) if is_absent(&e) => Ok(false),
             Err(e) => Err(Fault::from(e).context(format_args!("cannot look at {}", self.path.display()))),
         }
     }
@@ -101,7 +106,7 @@ impl RunFile {
     pub fn remove(&self) -> Result<(), Fault> {
         match std::fs::remove_file(&self.path) {
             Ok(()) => Ok(()),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            Err(e) if is_absent(&e) => Ok(()),
             Err(e) => Err(Fault::from(e).context(format_args!("cannot remove {}", self.path.display()))),
         }
     }
@@ -161,6 +166,17 @@ mod tests {
         file.remove().unwrap();
         file.remove().unwrap();
         assert!(!file.exists().unwrap());
+    }
+
+    #[test]
+    fn a_file_whose_name_is_too_long_is_not_there() {
+        for name in ["a".repeat(256), "a/".repeat(4096)] {
+            let file = RunFile::new(format!("/run/{name}"));
+            assert_eq!(file.exists(), Ok(false));
+            assert_eq!(file.read(), Ok(None));
+            assert_eq!(file.remove(), Ok(()));
+            assert!(file.write("x").is_err());
+        }
     }
 
     #[test]

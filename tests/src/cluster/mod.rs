@@ -37,7 +37,7 @@ mod fault;
 mod ip_command;
 mod kept;
 mod look;
-mod mounts;
+pub(crate) mod mounts;
 mod namespace;
 pub mod needs;
 mod node_init;

@@ -90,7 +90,7 @@ pub(crate) fn install_agents(agents: &Agents, state: &Path) -> io::Result<()> {
 
 /// Replaces a folder's view by a tmpfs of links to its own entries, less some names: a place where new entries can be made
 /// without touching the folder (and without overlayfs, which not every kernel has).
-fn farm(folder: &Path, original: &Path, leave_out: &[&str]) -> io::Result<()> {
+pub(crate) fn farm(folder: &Path, original: &Path, leave_out: &[&str]) -> io::Result<()> {
     fs::create_dir_all(original).map_err(|error| context(error, "make", original))?;
     bind(folder, original)?;
     tmpfs(folder, "755")?;

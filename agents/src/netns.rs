@@ -15,13 +15,13 @@ const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 /// Why it could not be entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The name cannot be one: empty, or with a slash.
+    /// The name cannot be one: empty, too long, or with a slash.
     BadName(String),
     /// There is no such namespace on this host: nothing can run in it.
     Missing(String),
     /// Not allowed (needs `CAP_SYS_ADMIN`).
     Permission(String),
-    /// Anything else, for example a file that is left over and is no namespace.
+    /// Anything else.
     Failed(String, Errno),
 }
 
@@ -40,14 +40,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Moves the calling thread into network namespace `name`.
-pub fn enter(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
+/// Whether a namespace can have this name at all; the same on every host.
+pub fn check(name: &str) -> Result<(), Error> {
+    // A file's name: no longer than NAME_MAX of limits.h.
+    if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) || name == "." || name == ".." {
         return Err(Error::BadName(name.to_owned()));
     }
+    Ok(())
+}
+
+/// Moves the calling thread into network namespace `name`.
+pub fn enter(name: &str) -> Result<(), Error> {
+    check(name)?;
     let failed = |errno: Errno| {
         let name = name.to_owned();
-        if errno == Errno::ENOENT {
+        // setns(2) answers EINVAL for what is no namespace: the file that a crash or a reboot left behind
+        if matches!(errno, Errno::ENOENT | Errno::EINVAL) {
             Error::Missing(name)
         } else if matches!(errno, Errno::EACCES | Errno::EPERM) {
             Error::Permission(name)
@@ -71,7 +79,7 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["", "a/b", "..", ".", "/proc/1/ns/net"] {
+        for name in ["", "a/b", "..", ".", "/proc/1/ns/net", &"a".repeat(256)] {
             assert_eq!(enter(name), Err(Error::BadName(name.to_owned())));
         }
     }

@@ -182,6 +182,10 @@ fn stop_collects_faults_and_believes_only_the_last_probe() {
         (verdict.code, verdict.reason.unwrap().as_str()),
         (Code::Generic, "no tool; busy; still running")
     );
+    // What cannot be taken away and cannot be looked at for the same reason is told once.
+    let blind = World { stop: fault(), probes: [Err(Fault::generic("busy"))].into(), ..World::default() };
+    let (verdict, _) = run(bench(Verb::Stop), blind);
+    assert_eq!(verdict.reason.unwrap(), "no tool; busy");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! IP addresses: listing, adding, removing, and what a removal would take with it.
 
 use super::wire::{ACK, Attributes, CREATE, DUMP, Message, Received, ip, text, u32_at};
-use super::{Change, Error, Link, Netlink};
+use super::{Change, Error, Link, Netlink, RouteFilter};
 use nix::errno::Errno;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const FIXED: usize = 8;
 const IFA_ADDRESS: u16 = 1;
@@ -15,6 +15,10 @@ const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
+/// Who made the prefix route of an address.
+const RTPROT_KERNEL: u8 = 2;
+/// Its metric when the address names none (`IP6_RT_PRIO_ADDRCONF`).
+const PREFIX_ROUTE_METRIC: u32 = 256;
 
 /// So many reads must agree that an address is not there.
 ///
@@ -393,6 +397,75 @@ impl Netlink {
             Err(Error::Refused { errno: Errno::EADDRNOTAVAIL | Errno::ENODEV, .. }) => Ok(Change::AlreadySo),
             Err(error) => Err(error),
         }
+    }
+
+    /// Adds an address again as it was, with what is left of its lifetimes.
+    pub fn put_back_address(&mut self, address: &Address) -> Result<Change, Error> {
+        let kept = address.flags & (flag::NODAD | flag::NOPREFIXROUTE);
+        let family = IpFamily::of(address.local);
+        let low = kept.to_le_bytes()[0];
+        let fixed = header(family, address.prefixlen, low, address.scope, address.ifindex);
+        let mut message = Message::new(libc::RTM_NEWADDR, CREATE, &fixed)
+            .with_ip(IFA_LOCAL, address.local)
+            .with_ip(IFA_ADDRESS, address.peer.unwrap_or(address.local))
+            .with_u32(IFA_FLAGS, kept);
+        if let Some(broadcast) = address.broadcast {
+            message = message.with(IFA_BROADCAST, &broadcast.octets());
+        }
+        if let Some(label) = &address.label {
+            message = message.with_text(IFA_LABEL, label);
+        }
+        if let Some(metric) = address.metric {
+            message = message.with_u32(IFA_RT_PRIORITY, metric);
+        }
+        if address.proto != 0 {
+            message = message.with(IFA_PROTO, &[address.proto]);
+        }
+        if address.valid_lifetime != FOREVER || address.preferred_lifetime != FOREVER {
+            let mut lifetimes = [0; 16];
+            lifetimes[..4].copy_from_slice(&address.preferred_lifetime.to_ne_bytes());
+            lifetimes[4..8].copy_from_slice(&address.valid_lifetime.to_ne_bytes());
+            message = message.with(IFA_CACHEINFO, &lifetimes);
+        }
+        let doing = format!("put back address {}/{}", address.local, address.prefixlen);
+        match self.change(&doing, &message) {
+            Ok(()) => Ok(Change::Done),
+            Err(Error::Refused { errno: Errno::EEXIST, .. }) => Ok(Change::AlreadySo),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the prefix route of an IPv6 address that has just been removed, if no other address needs it.
+    ///
+    /// The kernel does so itself only while no other address of the prefix is on the interface; it does not ask
+    /// whether that one's route has the same metric (`check_cleanup_prefix_route`).
+    pub fn remove_orphaned_route(&mut self, gone: &Address) -> Result<Change, Error> {
+        let (IpAddr::V6(ip), Some(metric)) = (gone.local, gone.metric) else { return Ok(Change::AlreadySo) };
+        if gone.has(flag::NOPREFIXROUTE) {
+            return Ok(Change::AlreadySo);
+        }
+        let host = u128::MAX.checked_shr(u32::from(gone.prefixlen)).unwrap_or(0);
+        let network = |ip: Ipv6Addr| ip.to_bits() & !host;
+        let needs = |other: &Address| {
+            let same = matches!(other.local, IpAddr::V6(other) if network(other) == network(ip));
+            same && other.prefixlen == gone.prefixlen
+                && other.metric.unwrap_or(PREFIX_ROUTE_METRIC) == metric
+                && !other.has(flag::NOPREFIXROUTE)
+        };
+        if self.addresses(Some(gone.ifindex), Some(IpFamily::V6))?.iter().any(needs) {
+            return Ok(Change::AlreadySo);
+        }
+        let filter = RouteFilter {
+            family: IpFamily::V6,
+            table: super::table::MAIN,
+            ifindex: Some(gone.ifindex),
+            protocol: Some(RTPROT_KERNEL),
+        };
+        let destination = IpAddr::V6(Ipv6Addr::from_bits(network(ip)));
+        let orphan = self.routes(&filter)?.into_iter().find(|route| {
+            route.destination == destination && route.prefixlen == gone.prefixlen && route.metric == metric
+        });
+        orphan.map_or(Ok(Change::AlreadySo), |route| self.delete_route(&route))
     }
 
     /// The other addresses that go when `address` is removed, in the kernel's order.

@@ -5,9 +5,8 @@ use crate::params::BroadcastAddress;
 use ocf_lib::agent::State;
 use ocf_lib::code::Fault;
 use ocf_lib::context::Cx;
-use ringfence_agents::netlink::{
-    Address, Broadcast, Error, Link, Netlink, NewAddress, flag, protocol_number,
-};
+use ringfence_agents::netlink::{Address, Broadcast, Error, Link, Netlink, flag, protocol_number};
+use ringfence_agents::netns;
 use ringfence_agents::route_lookup::{self, Found, Wanted};
 use std::net::IpAddr;
 
@@ -48,19 +47,27 @@ pub fn place_fault(error: &route_lookup::Error) -> Fault {
 pub fn remove(kernel: &mut Netlink, entry: &Entry, cx: &Cx) -> Result<(), Fault> {
     let lost = kernel.lost_with(&entry.address, &entry.link).map_err(|e| fault(&e))?;
     kernel.delete_address(&entry.address).map_err(|e| fault(&e))?;
+    let mut result = kernel.remove_orphaned_route(&entry.address).map(drop).map_err(|e| fault(&e));
     for other in lost {
         cx.warn(format!(
             "putting back {}/{}, which went with the primary address",
             other.local, other.prefixlen
         ));
-        let mut new = NewAddress::new(other.ifindex, other.local, other.prefixlen);
-        new.broadcast = other.broadcast.map_or(Broadcast::Unset, Broadcast::Given);
-        new.label.clone_from(&other.label);
-        new.noprefixroute = other.has(flag::NOPREFIXROUTE);
-        new.metric = other.metric;
-        kernel.add_address(&new).map_err(|e| fault(&e))?;
+        // One that does not come back must not keep the others away.
+        let back = kernel.put_back_address(&other).map(drop).map_err(|e| fault(&e));
+        result = result.and(back);
     }
-    Ok(())
+    result
+}
+
+fn label_too_long(label: &str) -> String {
+    format!("parameter iflabel: '{label}' is longer than {LONGEST_LABEL} characters")
+}
+
+/// A number of 8 bits, or a word.
+fn may_be_protocol(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.parse::<u8>().is_ok() || text.chars().all(word) && !text.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl IPaddr2 {
@@ -69,15 +76,10 @@ impl IPaddr2 {
         let protocol = match self.params.proto.as_deref() {
             None => None,
             Some(name) => Some(protocol_number(name).ok_or_else(|| {
-                Fault::configured(format!("parameter proto: '{name}' is not a routing protocol"))
+                Fault::args(format!("parameter proto: '{name}' is not a routing protocol on this host"))
             })?),
         };
-        Ok(Wanted {
-            address: self.ip,
-            nic: self.nic.as_deref(),
-            prefixlen: self.params.cidr_netmask.map(|prefix| prefix.length),
-            protocol,
-        })
+        Ok(Wanted { address: self.ip, nic: self.nic.as_deref(), prefixlen: self.prefixlen, protocol })
     }
 
     /// Every entry that is this resource: the address on the wanted interface (without one: on any but the
@@ -117,8 +119,7 @@ impl IPaddr2 {
 
     /// IPv4 has one entry per prefix, so another prefix is another entry; IPv6 has one entry per address.
     fn is_ours(&self, address: &Address) -> bool {
-        address.local.is_ipv6()
-            || self.params.cidr_netmask.is_none_or(|prefix| prefix.length == address.prefixlen)
+        address.local.is_ipv6() || self.prefixlen.is_none_or(|length| length == address.prefixlen)
     }
 
     /// Whether an entry is as it should be.
@@ -127,8 +128,8 @@ impl IPaddr2 {
         if address.has(flag::DADFAILED) {
             return State::Failed(format!("{} is a duplicate address", entry.text()));
         }
-        if let Some(prefix) = self.params.cidr_netmask.filter(|prefix| prefix.length != address.prefixlen) {
-            return State::Failed(format!("{} should have prefix length {}", entry.text(), prefix.length));
+        if let Some(length) = self.prefixlen.filter(|length| *length != address.prefixlen) {
+            return State::Failed(format!("{} should have prefix length {length}", entry.text()));
         }
         if let Some(label) = self.full_label(link).filter(|label| address.label.as_ref() != Some(label)) {
             return State::Failed(format!("{} has not the label {label}", entry.text()));
@@ -143,6 +144,14 @@ impl IPaddr2 {
     pub fn full_label(&self, link: &Link) -> Option<String> {
         let label = self.label.as_deref().filter(|_| self.ip.is_ipv4())?;
         Some(format!("{}:{label}", link.name))
+    }
+
+    /// The label together with the name of the interface that was found.
+    pub fn check_label(&self, link: &Link) -> Result<(), Fault> {
+        match self.full_label(link) {
+            Some(label) if label.len() > LONGEST_LABEL => Err(Fault::configured(label_too_long(&label))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The broadcast address to set: the given one, else that of the network's own address.
@@ -162,16 +171,32 @@ impl IPaddr2 {
         if clones.is_some_and(|max| max <= 0) {
             return wrong(format!("clone-max {} must be greater than 0", clones.unwrap_or_default()));
         }
-        route_lookup::check(&self.wanted()?).map_err(|error| place_fault(&error))?;
-        if let (IpAddr::V6(_), true) = (self.ip, self.params.cidr_netmask.is_some_and(|p| p.dotted)) {
+        if let Some(nic) = self.params.nic.as_ref().filter(|_| self.nic.is_none()) {
+            return wrong(format!("parameter nic: '{nic}' names no interface"));
+        }
+        // The names that a host knows beside the usual ones are looked up when it is its turn.
+        if let Some(proto) = self.params.proto.as_ref().filter(|proto| !may_be_protocol(proto)) {
+            return wrong(format!("parameter proto: '{proto}' is not a routing protocol"));
+        }
+        if let Some(name) = &self.params.network_namespace {
+            netns::check(name)
+                .map_err(|error| Fault::configured(format!("parameter network_namespace: {error}")))?;
+        }
+        let wanted = Wanted {
+            address: self.ip,
+            nic: self.nic.as_deref(),
+            prefixlen: self.params.cidr_netmask.map(|prefix| prefix.length),
+            protocol: None,
+        };
+        route_lookup::check(&wanted).map_err(|error| place_fault(&error))?;
+        if self.params.cidr_netmask.is_some_and(|prefix| !prefix.fits(self.ip)) {
             return wrong("parameter cidr_netmask: a dotted mask does not go with an IPv6 address".into());
         }
-        if let (Some(nic), Some(label)) = (&self.nic, self.label.as_ref().filter(|_| self.ip.is_ipv4()))
-            && nic.len() + 1 + label.len() > LONGEST_LABEL
+        // The interface may be given by another name than the one in the label: here only what fits none.
+        if let Some(label) = self.label.as_ref().filter(|_| self.ip.is_ipv4())
+            && label.len() + "i:".len() > LONGEST_LABEL
         {
-            return wrong(format!(
-                "parameter iflabel: '{nic}:{label}' is longer than {LONGEST_LABEL} characters"
-            ));
+            return wrong(label_too_long(label));
         }
         if self.params.lvs_support {
             if self.ip.is_ipv6() {

@@ -46,6 +46,8 @@ struct IPaddr2 {
     /// Without the label that may be written behind it.
     nic: Option<String>,
     label: Option<String>,
+    /// What `cidr_netmask` says, if this family of addresses has such a prefix length.
+    prefixlen: Option<u8>,
     sharing: Option<Sharing>,
     kernel: RefCell<Option<Netlink>>,
 }
@@ -84,6 +86,8 @@ impl Agent for IPaddr2 {
             Some(Err(nic)) => (Some(nic.to_owned()), params.iflabel.clone()),
             None => (None, params.iflabel.clone()),
         };
+        let filled = |text: &String| !text.is_empty();
+        let (nic, label) = (nic.filter(filled), label.filter(filled));
         let number = cx.clone_number().unwrap_or(0);
         let ip = match params.ip.0 {
             IpAddr::V4(ip) if params.unique_clone_address => {
@@ -92,7 +96,9 @@ impl Agent for IPaddr2 {
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         };
         let sharing = Sharing::of(&params, ip, nic.as_deref(), cx);
-        Self { ip, nic, label: label.filter(|l| !l.is_empty()), sharing, kernel: RefCell::default(), params }
+        // One that cannot be is an error of start; stop and probes look for the address with any.
+        let prefixlen = params.cidr_netmask.filter(|prefix| prefix.fits(ip)).map(|prefix| prefix.length);
+        Self { ip, nic, label, prefixlen, sharing, kernel: RefCell::default(), params }
     }
 
     fn check(&self, cx: &Cx) -> Result<(), Fault> {
@@ -180,17 +186,21 @@ impl IPaddr2 {
             if let Some(name) = &self.params.network_namespace {
                 match netns::enter(name) {
                     Ok(()) => {}
-                    Err(netns::Error::Missing(_)) => return Ok(None),
-                    Err(error @ netns::Error::BadName(_)) => {
-                        return Err(Fault::configured(error.to_string()));
-                    }
+                    // What cannot exist holds nothing that could run; start refuses the name by itself.
+                    Err(netns::Error::Missing(_) | netns::Error::BadName(_)) => return Ok(None),
                     Err(error @ netns::Error::Permission(_)) => return Err(Fault::perm(error.to_string())),
                     Err(error @ netns::Error::Failed(..)) => return Err(Fault::generic(error.to_string())),
                 }
             }
             *kernel = Some(Netlink::open(until(cx, LONG)).map_err(|e| address::fault(&e))?);
         }
-        kernel.as_mut().map(act).transpose()
+        kernel
+            .as_mut()
+            .map(|kernel| {
+                kernel.set_deadline(until(cx, LONG) + LAST_LOOK);
+                act(kernel)
+            })
+            .transpose()
     }
 
     fn missing_namespace(&self) -> String {
@@ -362,11 +372,17 @@ impl IPaddr2 {
     }
 
     fn place(&self, kernel: &mut Netlink) -> Result<Found, Fault> {
-        route_lookup::find(kernel, &self.wanted()?).map_err(|error| address::place_fault(&error))
+        let place =
+            route_lookup::find(kernel, &self.wanted()?).map_err(|error| address::place_fault(&error))?;
+        self.check_label(&place.link)?;
+        Ok(place)
     }
 }
 
 const LONG: Duration = Duration::from_secs(60);
+/// When the time is up the agent still looks what became of it, and takes back a start that failed. That is within
+/// the margin that the framework keeps.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// The action's deadline as an instant, or `span` from now if that is earlier.
 fn until(cx: &Cx, span: Duration) -> Instant {

@@ -171,6 +171,16 @@ pub struct Prefix {
     pub dotted: bool,
 }
 
+impl Prefix {
+    /// Whether an address of this family can have it.
+    pub fn fits(self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(_) => self.length <= 32,
+            IpAddr::V6(_) => !self.dotted,
+        }
+    }
+}
+
 impl FromParam for Prefix {
     const CONTENT: Content = Content::String;
 

@@ -304,3 +304,30 @@ fn takes_the_input_of_halo() {
         assert!(!answer.err.contains("ipaddr"), "the old name is fine:{}", answer.told());
     });
 }
+
+/// Not in what it prints, not in its debug file, however much it is told to say.
+#[test]
+fn no_password_is_shown() {
+    each("no_password_is_shown", |agent, way| {
+        let debug = Path::new(super::host::OWN).join("debug");
+        let file = debug.display();
+        let mut known = false;
+        for parameter in document_of(agent).parameters() {
+            let name = parameter.attribute("name").unwrap();
+            // Metadata has no mark for a secret: these are the names that administrators know.
+            let secret = ["passw", "kg", "token", "secret"].iter().any(|word| name.contains(word));
+            if !secret || name.ends_with("script") {
+                continue;
+            }
+            known = true;
+            let more =
+                format!("{name}={SECRET}\nverbose=1\nverbose_level=5\ndebug_file={file}\naction=status\n");
+            let answer = stdin(agent, way, &more).is(1);
+            assert!(!answer.err.contains(SECRET) && !answer.out.contains(SECRET), "{name}:{}", answer.told());
+            let written = std::fs::read_to_string(&debug).unwrap_or_default();
+            assert!(!written.contains(SECRET), "{name} is in the debug file: {written}");
+        }
+        assert!(known, "{} has a password", agent.name);
+        assert!(debug.exists(), "there was a debug file to look into");
+    });
+}

@@ -88,3 +88,26 @@ fn no_variable_of_the_manager_is_executed_either() {
         nothing_runs(agent);
     });
 }
+
+/// A trace is for a person who looks for a fault: it may not become one.
+#[test]
+fn no_trace_directory_fails_an_action() {
+    each("no_trace_directory", |agent| {
+        let way = ways(&agent.name).remove(0);
+        let traced = |action: &str, folder: &std::ffi::OsStr| {
+            with(pacemaker(agent, action), &way).param("trace_ra", "true").param("trace_dir", folder).run()
+        };
+        let folder = Path::new(super::host::OWN).join("trace");
+        for (kind, value) in hostile().into_iter().chain([("folder", folder.clone().into_os_string())]) {
+            for (action, code) in [("monitor", 7), ("start", 0), ("monitor", 0), ("stop", 0), ("monitor", 7)]
+            {
+                let answer = traced(action, &value);
+                assert_eq!(answer.code, code, "{kind}:{}", answer.told());
+            }
+            assert!(!Path::new(INJECTED).exists(), "{kind} of {} was executed", agent.name);
+        }
+        let written = std::fs::read_dir(folder.join(&agent.name)).unwrap().count();
+        assert!(written > 0, "{} traces", agent.name);
+        nothing_runs(agent);
+    });
+}

@@ -24,6 +24,7 @@ mod ocf_tester;
 mod parameters;
 mod resource;
 mod rgmanager_metadata;
+mod roles;
 mod schemas;
 mod tools;
 
@@ -86,6 +87,7 @@ fn document_of(agent: &Subject) -> document::Node {
 #[test]
 fn every_line_of_the_test_parameters_is_used() {
     let subjects = installed();
-    let known: Vec<&str> = subjects.resource.iter().chain(&subjects.fence).map(|s| s.name.as_str()).collect();
+    let all = subjects.resource.iter().chain(&subjects.fence).chain(&subjects.external);
+    let known: Vec<&str> = all.map(|subject| subject.name.as_str()).collect();
     assert_eq!(parameters::unknown(&known), Vec::<String>::new());
 }

@@ -224,3 +224,28 @@ fn heartbeats_stonith_lists_and_describes_the_plugins() {
         }
     });
 }
+
+#[test]
+fn heartbeats_stonith_uses_the_plugins() {
+    with_agents("heartbeats_stonith_uses_the_plugins", &[("stonith", "cluster-glue")], |subjects| {
+        for plugin in &subjects.external {
+            let name = format!("external/{}", plugin.name);
+            let way = ways(&format!("external:{}", plugin.name)).remove(0);
+            assert!(!way.is_empty(), "parameters.txt says how to use {name}");
+            let pairs: Vec<_> = way.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let stonith = |words: &[&str]| {
+                let all = ["stonith", "-t", &name].into_iter().chain(pairs.iter().map(String::as_str));
+                tool(&all.chain(words.iter().copied()).collect::<Vec<_>>())
+            };
+            let hosts = stonith(&["-l"]);
+            assert_eq!((hosts.code, hosts.out.trim()), (Some(0), "n1"), "{}", hosts.told());
+            // The device does not answer: that is told, and nothing is called done.
+            for words in [&["-S"][..], &["-T", "reset", "n1"], &["-T", "off", "n1"], &["-T", "on", "n1"]] {
+                let said = stonith(words);
+                assert!(said.code.is_some_and(|code| code != 0 && code != 124), "{}", said.told());
+            }
+            let other = stonith(&["-T", "reset", "somebody-else"]);
+            assert_ne!(other.code, Some(0), "{}", other.told());
+        }
+    });
+}

@@ -25,6 +25,8 @@ pub enum Disk {
 /// Runs `test` on a fresh host with the interface `rf0` (`192.0.2.1/24`, `2001:db8::1/64`). Whatever a process left running
 /// there is ended, also when the test fails.
 pub fn isolated(disk: Disk, test: impl FnOnce() + Send) {
+    // Built where the disk can be written.
+    super::installed();
     std::thread::scope(|scope| {
         let ran = scope.spawn(move || {
             make(disk);

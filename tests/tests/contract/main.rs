@@ -32,12 +32,14 @@ use call::Call;
 use ringfence_tests::cluster::needs;
 use ringfence_tests::subjects::{Subject, Subjects, subjects};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Folders of programs, as the managers' environments have them.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-fn installed() -> Subjects {
-    subjects(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
+fn installed() -> &'static Subjects {
+    static INSTALLED: OnceLock<Subjects> = OnceLock::new();
+    INSTALLED.get_or_init(|| subjects(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap())
 }
 
 /// False: something is missing, and that was noted for the person who runs the tests.

@@ -15,7 +15,7 @@ fn ocf_tester_passes() {
     }
     isolated(Disk::ForTools, || {
         let subjects = installed();
-        lay_over_the_system(&subjects, Path::new(OWN)).unwrap();
+        lay_over_the_system(subjects, Path::new(OWN)).unwrap();
         for agent in &subjects.resource {
             for way in ways(&agent.name) {
                 let mut tester = Command::new("timeout");

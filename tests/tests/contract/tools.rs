@@ -13,8 +13,8 @@ fn with_agents(test: &str, needs: &[(&str, &str)], judge: impl FnOnce(&Subjects)
     if can(test, &needs) {
         isolated(Disk::ForTools, || {
             let subjects = installed();
-            lay_over_the_system(&subjects, Path::new(OWN)).unwrap();
-            judge(&subjects);
+            lay_over_the_system(subjects, Path::new(OWN)).unwrap();
+            judge(subjects);
         });
     }
 }

@@ -119,8 +119,7 @@ impl PowerDevice for IpmiLan {
     type Options = Options;
 
     fn validate(options: &Options, call: &Call) -> Result<(), FenceError> {
-        options.target_address()?;
-        options.key()?;
+        options.bmc(call)?.check().map_err(|e| fence_error(&e))?;
         if options.lanplus && options.auth.is_some() {
             call.log().debug("auth has no meaning with lanplus=1");
         }
@@ -131,25 +130,8 @@ impl PowerDevice for IpmiLan {
         if call.flag("sudo") || options.ipmitool_path != "/usr/bin/ipmitool" {
             call.log().debug("use_sudo and ipmitool_path have no effect: no program is run");
         }
-        let packet_timeout = options.ipmitool_timeout.0;
-        let patience = packet_timeout * PATIENCE;
-        let until = at_least(call.connect_deadline(), patience);
-        let Some(host) = call.ip() else {
-            return Err(FenceError::usage("You have to enter fence address"));
-        };
-        let target = Target {
-            host: host.to_owned(),
-            port: call.ipport(),
-            version: options.version(),
-            username: call.login().unwrap_or_default().into_bytes(),
-            password: Zeroizing::new(call.password().map(|p| p.expose().to_vec()).unwrap_or_default()),
-            kg: options.key()?,
-            privilege: options.privlvl.into(),
-            bridge_to: options.target_address()?,
-            packet_timeout,
-            connect_deadline: until,
-            deadline: until,
-        };
+        let patience = options.ipmitool_timeout.0 * PATIENCE;
+        let target = options.bmc(&call)?;
         let session = Session::open(&target).map_err(|e| fence_error(&e))?;
         if let Some(suite) = session.suite() {
             call.log().debug(format!("session open, cipher suite {suite}"));
@@ -224,6 +206,28 @@ fn at_least(deadline: Deadline, patience: Duration) -> Instant {
 }
 
 impl Options {
+    /// The BMC, the account, and the time for the login from now on.
+    fn bmc(&self, call: &Call) -> Result<Target, FenceError> {
+        let packet_timeout = self.ipmitool_timeout.0;
+        let until = at_least(call.connect_deadline(), packet_timeout * PATIENCE);
+        let Some(host) = call.ip() else {
+            return Err(FenceError::usage("You have to enter fence address"));
+        };
+        Ok(Target {
+            host: host.to_owned(),
+            port: call.ipport(),
+            version: self.version(),
+            username: call.login().unwrap_or_default().into_bytes(),
+            password: Zeroizing::new(call.password().map(|p| p.expose().to_vec()).unwrap_or_default()),
+            kg: self.key()?,
+            privilege: self.privlvl.into(),
+            bridge_to: self.target_address()?,
+            packet_timeout,
+            connect_deadline: until,
+            deadline: until,
+        })
+    }
+
     fn version(&self) -> Version {
         if self.lanplus {
             return Version::V20 { suite: self.cipher };

@@ -129,7 +129,14 @@ pub struct Target {
 }
 
 impl Target {
-    fn check(&self) -> Result<(), Error> {
+    /// What is wrong with it already before anything is sent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: a name, password or key that no BMC can have, a cipher suite that is none.
+    pub fn check(&self) -> Result<(), Error> {
+        if let Version::V20 { suite: Some(id) } = self.version {
+            cipher::Suite::by_id(id)?;
+        }
         let longest = match self.version {
             Version::V15 { .. } => KEY_15,
             Version::V20 { .. } => KEY_20,

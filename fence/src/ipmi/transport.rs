@@ -79,7 +79,14 @@ impl Link {
         socket
             .connect(to)
             .map_err(|error| Error::Unreachable { host: peer.clone(), reason: plain(&error) })?;
-        Ok(Self { socket, peer, packet_timeout, traffic: Traffic::default(), heard: Vec::new(), activated: Vec::new() })
+        Ok(Self {
+            socket,
+            peer,
+            packet_timeout,
+            traffic: Traffic::default(),
+            heard: Vec::new(),
+            activated: Vec::new(),
+        })
     }
 
     /// Wait before attempt `n + 1`: a quarter, a half, then the whole packet time-out. A lost datagram costs little that way, and

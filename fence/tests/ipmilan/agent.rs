@@ -32,7 +32,8 @@ impl Run {
     /// The number before `unit` in the line that a verbose run ends with.
     #[track_caller]
     pub fn counted(&self, unit: &str) -> u32 {
-        let line = self.stderr.lines().find(|l| l.contains("session closed:")).unwrap_or_else(|| panic!("{self:?}"));
+        let line =
+            self.stderr.lines().find(|l| l.contains("session closed:")).unwrap_or_else(|| panic!("{self:?}"));
         let before = line.split(unit).next().unwrap().trim_end();
         before.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{line}"))
     }

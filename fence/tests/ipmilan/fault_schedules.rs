@@ -87,17 +87,17 @@ fn run(seed: u64, sim: &IpmiSim, tally: &Tally) {
              retry_on=0\nipmitool_timeout=0.12\nstonith_status_sleep=0\nverbose=1"
         ),
     );
-    let outcome = std::thread::scope(|scope| {
+    let (outcome, end) = std::thread::scope(|scope| {
         if let Some(after) = button {
             scope.spawn(move || {
                 std::thread::sleep(after);
                 sim.set_power(!was_on).unwrap();
             });
         }
-        agent::given(&options)
+        (agent::given(&options), Instant::now())
     });
-    let end = Instant::now();
-    let tell = || format!("seed {seed}: {action} {version} lies={lies} was_on={was_on} {schedule:?}\n{outcome:?}");
+    let tell =
+        || format!("seed {seed}: {action} {version} lies={lies} was_on={was_on} {schedule:?}\n{outcome:?}");
 
     // no panic, and always a reason
     let code = outcome.code.unwrap_or_else(|| panic!("ended by a signal: {}", tell()));
@@ -113,7 +113,9 @@ fn run(seed: u64, sim: &IpmiSim, tally: &Tally) {
         ("off", 0) => {
             assert!(!sim.is_on() && (!was_on || commanded("power 0")), "{:?} {}", sim.commands(), tell());
         }
-        ("reboot", 0) => assert!(!was_on || (commanded("power 0") && !lies), "{:?} {}", sim.commands(), tell()),
+        ("reboot", 0) => {
+            assert!(!was_on || (commanded("power 0") && !lies), "{:?} {}", sim.commands(), tell())
+        }
         ("on", 0) => assert!(sim.is_on() && (was_on || commanded("power 1")), "{}", tell()),
         ("status", 0) => {
             assert_eq!(outcome.stdout, "Status: ON\n", "{}", tell());
@@ -146,7 +148,8 @@ fn run(seed: u64, sim: &IpmiSim, tally: &Tally) {
     match left {
         Ok(left) => {
             let passages = path.passages();
-            let blamed = ids_given(&passages).into_iter().filter(|id| path_is_to_blame(&passages, *id, end)).count();
+            let blamed =
+                ids_given(&passages).into_iter().filter(|id| path_is_to_blame(&passages, *id, end)).count();
             assert!(
                 left <= blamed,
                 "{left} sessions left open, {blamed} by the path, ids {:x?}: {}\n{}",
@@ -170,7 +173,11 @@ fn told(passages: &[Passage], end: Instant) -> String {
     let line = |p: &Passage| {
         let (way, fate) = (if p.to_device { "->" } else { "<-" }, if p.intact { "whole" } else { "spoilt" });
         let came = p.delivered.map_or("never".into(), |at| format!("{:?}", at - p.at));
-        format!("{:?} before the end {way} {fate}, arrived {came}: {}\n", end.saturating_duration_since(p.at), hex(&p.bytes))
+        format!(
+            "{:?} before the end {way} {fate}, arrived {came}: {}\n",
+            end.saturating_duration_since(p.at),
+            hex(&p.bytes)
+        )
     };
     passages.iter().map(line).collect()
 }

@@ -78,6 +78,41 @@ pub fn no_core_dumps() {
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
 }
 
+/// Overwrites each of `secrets` where it ends a word of the process's own argv, as in `-pX`, `--password=X` and `X`.
+///
+/// `/proc/PID/cmdline` shows that memory to everybody for as long as the process runs. Between exec and here, about a
+/// millisecond, it is readable: a caller that minds gives options on standard input.
+pub fn wipe_argv(secrets: &[&[u8]]) {
+    // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49; the name in field 2 may hold blanks and brackets.
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let address = |at: usize| fields.get(at).and_then(|text| text.parse::<usize>().ok()).filter(|at| *at != 0);
+    let (Some(start), Some(end)) = (address(45), address(46)) else { return };
+    let length = end.saturating_sub(start);
+    if length == 0 || length > isize::MAX as usize {
+        return;
+    }
+    // SAFETY: the kernel put the strings of argv into this range of our own stack (exec, mm->arg_start to arg_end), which is mapped
+    // and writable for the whole life of the process. No Rust reference to it exists: std copies what it hands out. This
+    // runs on the main thread before any other one is started, so that nobody reads it at the same time.
+    let words = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, length) };
+    wipe_in(words, secrets);
+}
+
+/// The same in any sequence of words that end in NUL. What remains is `*`, whatever the length was.
+fn wipe_in(words: &mut [u8], secrets: &[&[u8]]) {
+    for word in words.split_mut(|byte| *byte == 0) {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            if word.ends_with(secret) {
+                let from = word.len() - secret.len();
+                for (at, byte) in word.iter_mut().skip(from).enumerate() {
+                    *byte = if at == 0 { b'*' } else { 0 };
+                }
+            }
+        }
+    }
+}
+
 /// The real clock, whose sleep ends early when a signal comes.
 pub struct SignalClock;
 
@@ -133,5 +168,19 @@ impl Read for TimedStdin {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wipe_in;
+
+    #[test]
+    fn secrets_are_wiped_at_the_end_of_words_only() {
+        let mut words = b"fence_x\0-p\0s3cret\0-ps3cret\0--password=s3cret\0-l\0s3cretary\0".to_vec();
+        wipe_in(&mut words, &[b"s3cret", b""]);
+        let left: Vec<_> =
+            words.split(|b| *b == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+        assert_eq!(left, ["fence_x", "-p", "*", "-p*", "--password=*", "-l", "s3cretary"]);
     }
 }

@@ -70,9 +70,24 @@ pub fn run<D: PowerDevice>() -> ExitCode {
         clock: Box::new(SignalClock),
         runner: Box::new(System),
     };
+    hide_secrets::<D>(&world.argv);
     match run_in::<D>(world) {
         Ended::Status(status) => ExitCode::from(status),
         Ended::Signal => process::die_by_signal(),
+    }
+}
+
+/// Takes the values of secret options out of the process's argv, where `ps` shows them.
+fn hide_secrets<D: PowerDevice>(argv: &[OsString]) {
+    let Some(args) = argv.get(1..).filter(|args| !args.is_empty()) else { return };
+    let table = Table::new(D::SPEC, D::Options::DEFS, D::SPEC.name);
+    // What cannot be understood ends the program at once.
+    let Ok(given) = command_line::parse(&table, args) else { return };
+    let secret = |key: &str| table.by_key(key).is_some_and(|def| def.secret);
+    let secrets: Vec<&[u8]> =
+        given.assignments.iter().filter(|a| secret(a.key)).map(|a| a.value.as_slice()).collect();
+    if !secrets.is_empty() {
+        process::wipe_argv(&secrets);
     }
 }
 

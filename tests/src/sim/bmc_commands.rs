@@ -3,6 +3,9 @@
 use super::bmc::{Active, Challenge, State};
 use super::bmc_wire::{Asked, build_response, parse_request, random, suite_algorithms};
 
+/// How long the power is off in a power cycle. Real BMCs take a second or more (28.3).
+const CYCLE_OFF: std::time::Duration = std::time::Duration::from_millis(300);
+
 type Answer = (u8, Vec<u8>);
 
 /// Answer with a completion code alone.
@@ -188,10 +191,10 @@ impl State {
                 0 | 5 => self.switch(false),
                 1 => self.switch(true),
                 2 | 3 => {
-                    // seen from outside a cycle is a short "off"
+                    let now = std::time::Instant::now();
                     self.on = false;
-                    self.power_log.push((std::time::Instant::now(), false));
-                    self.switch(true);
+                    self.power_log.push((now, false));
+                    self.due = Some((now + CYCLE_OFF.max(self.config.quirks.slow_power), true));
                 }
                 4 => {}
                 _ => return only(0xCC),

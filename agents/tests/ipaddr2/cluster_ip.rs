@@ -219,6 +219,38 @@ fn on_the_loopback_and_alone_it_is_no_cluster_ip() {
 }
 
 #[test]
+fn without_nft_auto_means_iptables() {
+    world(|| {
+        sh("for d in /usr/sbin /sbin; do [ -e $d/nft ] && mount --bind /dev/null $d/nft; done; true");
+        shared(0, 2).start().is(0);
+        shared(0, 2).monitor().is(0);
+        assert!(sh("iptables -t mangle -S").contains("10.0.0.50/32 -i v0 -m cluster"));
+        shared(0, 2).stop().is(0);
+        assert!(!sh("iptables -t mangle -S").contains("10.0.0.50"));
+    });
+}
+
+#[test]
+fn instances_that_start_and_stop_at_once_do_not_meet() {
+    world(|| {
+        for _ in 0..5 {
+            for action in ["start", "stop"] {
+                let children = [0, 1, 2].map(|number| shared(number, 3).command(action).spawn().unwrap());
+                for mut child in children {
+                    assert!(child.wait().unwrap().success(), "{action}");
+                }
+                let wanted = if action == "start" { 3 } else { 0 };
+                assert_eq!(
+                    (buckets().len(), entries("10.0.0.50").len()),
+                    (wanted, wanted.min(1)),
+                    "{action}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn a_missing_tool_fails_start_and_not_stop() {
     world(|| {
         let mut bare = shared(0, 2);

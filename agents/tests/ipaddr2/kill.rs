@@ -71,6 +71,15 @@ fn duration_of(vip: &Vip, action: &str, undo: &str) -> Duration {
     all[2]
 }
 
+/// A shared address without its rules would answer the clients of all nodes.
+fn assert_never_open(kind: &Kind, context: &str) {
+    let there = entries(&kind.vip.environment["OCF_RESKEY_ip"]).iter().any(|entry| entry["dev"] == "v0");
+    if there && kind.name == "cluster ip" {
+        let rules = sh("nft list ruleset");
+        assert!(rules.contains("ip daddr 10.0.0.50 drop"), "{context}: {rules}");
+    }
+}
+
 fn assert_nothing_left(kind: &Kind, clean: &str, context: &str) {
     let ip = &kind.vip.environment["OCF_RESKEY_ip"];
     let on_lo = usize::from(kind.prepare != "true");
@@ -103,6 +112,7 @@ fn rounds_of(kind: &Kind, rounds: u64, seed: u64) {
         killed(&kind.vip, action, after);
         let context =
             format!("{} round {round} seed {seed}: {action} killed after {after:?} of {whole:?}", kind.name);
+        assert_never_open(kind, &context);
         midway +=
             usize::from(entries(&kind.vip.environment["OCF_RESKEY_ip"]).iter().any(|e| e["dev"] == "v0"));
         let stopped = kind.vip.stop();

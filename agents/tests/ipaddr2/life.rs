@@ -155,6 +155,29 @@ fn validate_all_at_level_10_looks_at_the_host() {
 }
 
 #[test]
+fn only_root_may_change_anything_and_everybody_may_look() {
+    world(|| {
+        let binary = env!("CARGO_BIN_EXE_ipaddr2");
+        sh(&format!(
+            "touch /run/agent && mount --bind {binary} /run/agent && printf '%s\\n' '#!/bin/sh' \
+            'exec setpriv --reuid=65534 --regid=65534 --clear-groups /run/agent \"$@\"' > /run/nobody && chmod +x /run/nobody"
+        ));
+        let vip = vip("10.0.0.50").with("arp_count", "1");
+        let mut nobody = vip.clone();
+        nobody.program = "/run/nobody".to_owned();
+        nobody.start().is(4).because("root");
+        nobody.probe().is(7);
+        nobody.run("validate-all").is(0);
+        nobody.stop().is(0);
+        vip.start().is(0);
+        nobody.monitor().is(0);
+        nobody.stop().is(4).because("delete address");
+        entry("10.0.0.50");
+        vip.stop().is(0);
+    });
+}
+
+#[test]
 fn reload_agent_changes_nothing_that_runs() {
     world(|| {
         let vip = vip("10.0.0.50");

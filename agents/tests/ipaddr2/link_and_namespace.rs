@@ -50,6 +50,24 @@ fn a_link_that_never_comes_fails_start_in_time_and_leaves_nothing() {
 }
 
 #[test]
+fn the_link_of_an_interface_that_was_off_is_waited_for() {
+    world(|| {
+        sh("ip -n peer link set v1 down && ip link set v0 down");
+        let ear = super::wire::Ear::open();
+        let late = std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            sh("ip -n peer link set v1 up")
+        });
+        let vip = vip("10.0.0.50").with("nic", "v0").with("cidr_netmask", "24").with("arp_interval", "20");
+        vip.start().is(0);
+        late.join().unwrap();
+        let heard = ear.about_at_least("10.0.0.50", 10, Duration::from_millis(200));
+        assert_eq!(heard.len(), 10, "not one was sent in vain");
+        vip.stop().is(0);
+    });
+}
+
+#[test]
 fn in_a_named_namespace() {
     world(|| {
         sh(

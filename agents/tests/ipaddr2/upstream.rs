@@ -3,7 +3,7 @@
 //! that names an id and does not differ any more fails too.
 
 use super::situations::{SITUATIONS, Situation};
-use super::world::{RUN, UPSTREAM, Vip, ip, needs, sh, vip, world};
+use super::world::{RUN, UPSTREAM, Vip, ip, needs, sh, snapshot, vip, world};
 use std::fmt::Write;
 
 /// What an agent makes of a situation, in a world of its own.
@@ -99,14 +99,31 @@ fn divergences() -> Vec<String> {
         .collect()
 }
 
+/// Three tests, so that they run side by side.
+const PARTS: usize = 3;
+
 #[test]
-fn both_agents_agree_where_no_difference_is_written_down() {
+fn both_agents_agree_where_no_difference_is_written_down_1() {
+    compare(0);
+}
+
+#[test]
+fn both_agents_agree_where_no_difference_is_written_down_2() {
+    compare(1);
+}
+
+#[test]
+fn both_agents_agree_where_no_difference_is_written_down_3() {
+    compare(2);
+}
+
+fn compare(part: usize) {
     if !needs(UPSTREAM) {
         return;
     }
     let known = divergences();
     let mut findings = String::new();
-    for situation in SITUATIONS {
+    for situation in SITUATIONS.iter().skip(part).step_by(PARTS) {
         let (theirs, ours) = (behaviour(situation, true), behaviour(situation, false));
         let report = format!("\n== {}\n-- upstream\n{theirs}-- ours\n{ours}", situation.name);
         match situation.differs {
@@ -122,6 +139,35 @@ fn both_agents_agree_where_no_difference_is_written_down() {
         }
     }
     assert!(findings.is_empty(), "{findings}");
+}
+
+#[test]
+fn what_one_agent_started_the_other_stops() {
+    if !needs(UPSTREAM) {
+        return;
+    }
+    world(|| {
+        sh("ip addr add 10.0.0.51/32 brd 255.255.255.255 dev lo");
+        let before = snapshot();
+        let resources = [
+            vip("10.0.0.50"),
+            vip("10.0.0.50").with("iflabel", "ha").with("cidr_netmask", "28"),
+            vip("10.0.0.51").with("nic", "v0").with("lvs_support", "true"),
+            vip("fd00::50").with("nodad", "true").with("lvs_ipv6_addrlabel", "true"),
+        ];
+        for ours in resources {
+            let theirs = ours.upstream();
+            for (first, second) in [(&ours, &theirs), (&theirs, &ours)] {
+                first.start().is(0);
+                second.monitor().is(0);
+                second.start().is(0);
+                second.stop().is(0);
+                assert_eq!(first.probe().code, 7);
+                sh("rm -f /run/resource-agents/send_*");
+                assert_eq!(snapshot(), before, "{first:?}");
+            }
+        }
+    });
 }
 
 /// What is written down and cannot be seen in a situation is shown by another case, named here.

@@ -81,7 +81,9 @@ impl Announcements {
 
     /// Ends the background process, if there is one.
     pub fn stop(&self, cx: &Cx) -> Result<(), Fault> {
-        match detached::stop(&self.pid_file, KNOWN, Instant::now() + cx.left_or(STOP_WAIT)) {
+        // Also when the time is up: a start that failed is taken back then.
+        let until = Instant::now() + cx.left_or(STOP_WAIT) + crate::LAST_LOOK;
+        match detached::stop(&self.pid_file, KNOWN, until) {
             Ok(Stopped::Now) => {
                 cx.debug("ended the announcing process");
                 Ok(())

@@ -36,6 +36,8 @@ use std::time::{Duration, Instant};
 
 /// `arping -w 3`, which upstream runs, looks for a duplicate this long.
 const DUPLICATE_WAIT: Duration = Duration::from_secs(3);
+/// Time for an interface that was off to negotiate its link; ethernet takes two to four seconds.
+const LINK_WAIT: Duration = Duration::from_secs(5);
 /// Upstream waits this long for the kernel's duplicate address detection, then goes on with a warning.
 const DAD_WAIT: Duration = Duration::from_secs(10);
 
@@ -227,7 +229,9 @@ impl IPaddr2 {
         if self.params.lvs_support {
             loopback.take_away(kernel, cx)?;
         }
+        let mut lock = None;
         if let Some(sharing) = &self.sharing {
+            lock = Some(sharing.lock(cx)?);
             sharing.start(&link, cx)?;
         }
         if there.iter().any(|entry| !self.judge(entry).is_running()) {
@@ -239,21 +243,38 @@ impl IPaddr2 {
             // Only the cluster IP's rules were missing.
             return Ok(());
         }
-        kernel.set_link_up(&link).map_err(|e| address::fault(&e))?;
+        Self::set_link_up(kernel, &link, cx)?;
         self.look_for_duplicate(&link, cx)?;
         self.add(kernel, &place, cx)?;
-        if link.is_loopback() {
-            return Ok(());
-        }
+        drop(lock);
         if let Err(fault) = self.announce(&link, self.params.arp_count.get(), cx) {
             cx.warn(fault.context("the address is up, but was not announced").reason());
         }
         Ok(())
     }
 
+    /// What is sent before the carrier is there reaches nobody, neither a question nor an announcement.
+    fn set_link_up(kernel: &mut Netlink, link: &Link, cx: &Cx) -> Result<(), Fault> {
+        if kernel.set_link_up(link).map_err(|e| address::fault(&e))? == Change::AlreadySo {
+            return Ok(());
+        }
+        cx.info(format!("set interface {} up", link.name));
+        let until = until(cx, LINK_WAIT);
+        while Instant::now() < until {
+            let now = kernel.link_by_index(link.index).map_err(|e| address::fault(&e))?;
+            if now.is_none_or(|link| !link.is_link_down()) {
+                return Ok(());
+            }
+            cx.sleep(Duration::from_millis(20));
+        }
+        cx.warn(format!("interface {} is up, but has no link yet", link.name));
+        Ok(())
+    }
+
     fn look_for_duplicate(&self, link: &Link, cx: &Cx) -> Result<(), Fault> {
         let IpAddr::V4(ip) = self.ip else { return Ok(()) };
-        if !self.params.run_arping || link.is_loopback() || self.sharing.is_some() {
+        let nobody_answers = link.is_loopback() || link.is_without_arp();
+        if !self.params.run_arping || nobody_answers || self.sharing.is_some() {
             return Ok(());
         }
         match find_duplicate(link, ip, until(cx, DUPLICATE_WAIT)) {
@@ -315,6 +336,9 @@ impl IPaddr2 {
     }
 
     fn announce(&self, link: &Link, count: u32, cx: &Cx) -> Result<(), Fault> {
+        if link.is_loopback() || link.is_without_arp() {
+            return Ok(());
+        }
         // A shared address announced with one node's own MAC would draw all traffic there.
         let mac = self.sharing.as_ref().map(Sharing::mac);
         self.announcements(cx).send(
@@ -329,20 +353,25 @@ impl IPaddr2 {
 
     fn take_down(&self, kernel: &mut Netlink, cx: &Cx, faults: &mut Faults) {
         let Some(entries) = faults.ok(self.entries(kernel)) else { return };
-        if let Some(sharing) = &self.sharing {
+        let shared = self.sharing.as_ref().and_then(|sharing| {
             // A start that was killed may have left rules without the address.
-            let planned = self.place(kernel).ok().map(|place| place.link);
-            if let Some(link) = entries.first().map(|entry| &entry.link).or(planned.as_ref()) {
-                match sharing.stop(link, cx, faults) {
-                    sharing::Left::Others => return,
-                    sharing::Left::Nobody => {}
-                }
+            let there = entries.first().map(|entry| entry.link.clone());
+            let link = there.or_else(|| self.place(kernel).ok().map(|place| place.link))?;
+            Some((sharing, link, faults.ok(sharing.lock(cx))))
+        });
+        if let Some((sharing, link, _lock)) = &shared {
+            match sharing.close(link, cx, faults) {
+                sharing::Left::Others => return,
+                sharing::Left::Nobody => {}
             }
         }
         for entry in &entries {
             if faults.ok(address::remove(kernel, entry, cx)).is_some() {
                 cx.info(format!("removed {}", entry.text()));
             }
+        }
+        if let Some((sharing, link, _lock)) = &shared {
+            sharing.clear(link, cx, faults);
         }
         self.remove_label(kernel, cx);
         if self.params.flush_routes {

@@ -90,10 +90,14 @@ impl Sharing {
         format!("the packet filter rules of {} are not complete", self.cluster.address)
     }
 
+    /// Held while rules and address change together: instances on one node start and stop side by side.
+    pub fn lock(&self, cx: &Cx) -> Result<Lock, Fault> {
+        Lock::take(&self.lock, cx)
+    }
+
     /// Opens this instance's bucket, and listens to the shared hardware address. The rules are there before the
     /// address is, so that no packet of another node's share is ever answered.
     pub fn start(&self, link: &Link, cx: &Cx) -> Result<(), Fault> {
-        let _lock = Lock::take(&self.lock, cx)?;
         let mut buckets = self.installed(link, cx)?.buckets;
         buckets.insert(self.own);
         self.install(link, &buckets, cx)?;
@@ -102,26 +106,33 @@ impl Sharing {
         })
     }
 
-    /// Closes this instance's bucket; the last one takes the rules and the hardware address along.
-    pub fn stop(&self, link: &Link, cx: &Cx, faults: &mut Faults) -> Left {
-        let closed = Lock::take(&self.lock, cx).and_then(|lock| {
-            let installed = self.installed(link, cx)?;
-            let mut buckets = installed.buckets.clone();
+    /// Closes this instance's bucket if others are open. The last one's stays until the address is gone, see
+    /// [`Self::clear`]: without rules the address would answer the clients of all nodes.
+    pub fn close(&self, link: &Link, cx: &Cx, faults: &mut Faults) -> Left {
+        let closed = self.installed(link, cx).and_then(|installed| {
+            let mut buckets = installed.buckets;
             buckets.remove(&self.own);
-            if installed != Installed::default() {
+            if !buckets.is_empty() {
                 self.install(link, &buckets, cx)?;
             }
-            drop(lock);
             Ok(buckets)
         });
-        if faults.ok(closed).is_some_and(|buckets| !buckets.is_empty()) {
-            return Left::Others;
-        }
+        if faults.ok(closed).is_some_and(|buckets| !buckets.is_empty()) { Left::Others } else { Left::Nobody }
+    }
+
+    /// Takes the rules and the hardware address away, once the address is gone.
+    pub fn clear(&self, link: &Link, cx: &Cx, faults: &mut Faults) {
+        let cleared = self.installed(link, cx).and_then(|installed| {
+            if installed == Installed::default() {
+                return Ok(());
+            }
+            self.install(link, &BTreeSet::new(), cx)
+        });
+        faults.ok(cleared);
         faults.ok(multicast_mac::remove(&link.name, self.mac).map_err(|errno| {
             Fault::from(std::io::Error::from(errno))
                 .context(format_args!("cannot stop listening on {}", link.name))
         }));
-        Left::Nobody
     }
 
     fn uses_nft(&self) -> bool {

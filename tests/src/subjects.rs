@@ -82,13 +82,18 @@ fn entries(folder: &Path) -> io::Result<Vec<Subject>> {
         let file = entry?.path();
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let alias_of = fs::read_link(&file).ok().as_deref().and_then(name);
-        found.push(Subject { name: name(&file).unwrap_or_default(), alias_of, file });
+        let name = name(&file).unwrap_or_default();
+        // A hidden one is about to be renamed: another process is installing.
+        if !name.starts_with('.') {
+            found.push(Subject { name, alias_of, file });
+        }
     }
     found.sort();
     Ok(found)
 }
 
-/// Builds and installs, unless this run of the tests has done so: nextest starts a process for each test.
+/// Builds and installs, each file replaced in one step, unless this run of the tests has done so: nextest starts a
+/// process for each test.
 fn install(scratch: &Path) -> io::Result<PathBuf> {
     let tree = scratch.join("subjects");
     fs::create_dir_all(scratch)?;
@@ -98,9 +103,6 @@ fn install(scratch: &Path) -> io::Result<PathBuf> {
     let run = std::env::var_os("NEXTEST_RUN_ID").map(|id| id.to_string_lossy().into_owned());
     if run.is_some() && fs::read_to_string(&stamp).ok() == run {
         return Ok(tree);
-    }
-    if tree.exists() {
-        fs::remove_dir_all(&tree)?;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -112,10 +114,24 @@ fn install(scratch: &Path) -> io::Result<PathBuf> {
         let said = String::from_utf8_lossy(&built.stderr).into_owned();
         return Err(io::Error::other(format!("cargo xtask install failed: {said}")));
     }
+    // Not the whole tree before: another process may be using it.
+    remove_strangers(&tree, &String::from_utf8_lossy(&built.stdout))?;
     if let Some(run) = run {
         fs::write(stamp, run)?;
     }
     Ok(tree)
+}
+
+/// Removes what an agent that is no more has left: it would be tested too.
+fn remove_strangers(tree: &Path, installed: &str) -> io::Result<()> {
+    for folder in [RESOURCE_AGENTS, FENCE_AGENTS, EXTERNAL_PLUGINS] {
+        for subject in entries(&tree.join(folder))? {
+            if !installed.lines().any(|line| Path::new(line) == subject.file) {
+                fs::remove_file(&subject.file)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lays the agents over the system's own, in a mount namespace that is private already; `state` is a folder of that
@@ -148,9 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_installed_now_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in [RESOURCE_AGENTS, FENCE_AGENTS, EXTERNAL_PLUGINS] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let folder = dir.path().join(RESOURCE_AGENTS);
+        for name in ["Old", "New"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        remove_strangers(dir.path(), &format!("{}\n", folder.join("New").display())).unwrap();
+        assert!(folder.join("New").exists() && !folder.join("Old").exists());
+    }
+
+    #[test]
     fn links_are_other_names() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("fence_a"), "").unwrap();
+        fs::write(dir.path().join(".fence_a.17"), "").unwrap();
         std::os::unix::fs::symlink("fence_a", dir.path().join("fence_b")).unwrap();
         let found = entries(dir.path()).unwrap();
         let names: Vec<_> = found.iter().map(|s| (s.name.as_str(), s.alias_of.as_deref())).collect();

@@ -68,6 +68,17 @@ fn the_link_of_an_interface_that_was_off_is_waited_for() {
 }
 
 #[test]
+fn an_interface_without_ipv6_says_so() {
+    world(|| {
+        sh("sysctl -qw net.ipv6.conf.v0.disable_ipv6=1");
+        let vip = vip("fd00::50").with("nic", "v0").with("cidr_netmask", "64");
+        vip.probe().is(7);
+        vip.start().is(1).because("IPv6 is disabled");
+        vip.stop().is(0);
+    });
+}
+
+#[test]
 fn in_a_named_namespace() {
     world(|| {
         sh(

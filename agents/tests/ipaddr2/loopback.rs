@@ -51,6 +51,20 @@ fn what_upstream_wrote_down_is_put_back() {
 }
 
 #[test]
+fn the_note_of_another_resource_is_left_alone() {
+    world(|| {
+        sh("ip addr add 10.0.0.50/32 dev lo");
+        let with = vip("10.0.0.50").with("nic", "v0").with("lvs_support", "1").with("arp_count", "1");
+        with.start().is(0);
+        vip("10.0.0.50").with("nic", "gone0").stop().is(0);
+        assert_eq!(entry("10.0.0.50")["dev"], "v0");
+        assert_eq!(state_files(), ["10.0.0.50"]);
+        with.stop().is(0);
+        assert_eq!(entry("10.0.0.50")["dev"], "lo");
+    });
+}
+
+#[test]
 fn a_spoiled_note_does_not_fail_stop() {
     world(|| {
         for note in ["", "nonsense", "10.0.0.51 32 lo\n", "10.0.0.50 32 none-such0\n"] {

@@ -28,7 +28,8 @@ impl Entry {
 /// A failure of the kernel interface as a fault of the action.
 pub fn fault(error: &Error) -> Fault {
     match error.errno() {
-        Some(nix::errno::Errno::EPERM | nix::errno::Errno::EACCES) => Fault::perm(error.to_string()),
+        // EACCES is not about privileges: so answers an interface on which IPv6 is disabled.
+        Some(nix::errno::Errno::EPERM) => Fault::perm(error.to_string()),
         _ => Fault::generic(error.to_string()),
     }
 }

@@ -377,7 +377,10 @@ impl IPaddr2 {
         if self.params.flush_routes {
             cx.debug("no routing cache to flush: Linux has none since 3.6");
         }
-        faults.ok(self.loopback(cx).put_back(kernel, cx));
+        // Without it the note is another resource's, with the same address elsewhere on this node.
+        if self.params.lvs_support {
+            faults.ok(self.loopback(cx).put_back(kernel, cx));
+        }
     }
 
     fn loopback(&self, cx: &Cx) -> Loopback {

@@ -3,8 +3,10 @@
 use crate::code::Fault;
 use crate::context::{self, Cx};
 use crate::env::Env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,16 @@ pub fn default_state(type_name: &str, env: &Env) -> String {
 /// True when no file can be under the path: neither it nor its directory is there, or no name may be so long.
 fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+}
+
+/// True for the name under which [`RunFile::write`] makes the new `name`: with a process id and `.new`.
+fn is_unfinished(name: &OsStr, candidate: &OsStr) -> bool {
+    let pid = candidate
+        .as_bytes()
+        .strip_prefix(name.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".new"));
+    pid.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
 }
 
 /// One small file that says something about a resource.
@@ -78,6 +90,18 @@ impl RunFile {
         result
     }
 
+    /// The file that a SIGKILL kept [`Self::write`] from renaming. It says nothing about the resource, so one that
+    /// cannot be removed is no fault.
+    fn remove_unfinished(&self) {
+        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
+        let Ok(entries) = std::fs::read_dir(dir) else { return };
+        for entry in entries.flatten() {
+            if is_unfinished(name, &entry.file_name()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Fails with code 2 unless the file could be written here: its directory is there, or is the run
     /// directory that [`Self::write`] makes, and is writable.
     pub fn check_writable(&self) -> Result<(), Fault> {
@@ -102,8 +126,9 @@ impl RunFile {
         }
     }
 
-    /// Removes the file; one that is not there is fine.
+    /// Removes the file, and what writers that were killed have left beside it; a file that is not there is fine.
     pub fn remove(&self) -> Result<(), Fault> {
+        self.remove_unfinished();
         match std::fs::remove_file(&self.path) {
             Ok(()) => Ok(()),
             Err(e) if is_absent(&e) => Ok(()),
@@ -166,6 +191,18 @@ mod tests {
         file.remove().unwrap();
         file.remove().unwrap();
         assert!(!file.exists().unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_with_the_file_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["state", "state.17.new", "state.new", "state.x.new", "state2.17.new", "other"];
+        for name in names {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        RunFile::new(dir.path().join("state")).remove().unwrap();
+        let left = names.map(|name| dir.path().join(name).exists());
+        assert_eq!(left, [false, false, true, true, true, true]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A folder that only this host has; the run directory is elsewhere in it.
 pub const OWN: &str = "/run/rf";
@@ -77,9 +78,27 @@ fn make(disk: Disk) {
         let done = Command::new("ip").args(words.split(' ')).output().unwrap();
         assert!(done.status.success(), "ip {words}: {}", String::from_utf8_lossy(&done.stderr));
     }
+    settle();
     if disk == Disk::ReadOnly {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
         mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).unwrap();
+    }
+}
+
+/// The kernel makes these a little after the link is up: a test must not see them appear under its hands.
+fn settle() {
+    const LAST: [&str; 3] =
+        ["local 2001:db8::1 dev rf0", "multicast ff00::/8 dev rf0", "multicast ff00::/8 dev rf1"];
+    let until = Instant::now() + Duration::from_secs(10);
+    let mut seen = String::new();
+    loop {
+        let now = network();
+        if now == seen && LAST.iter().all(|route| now.contains(route)) {
+            return;
+        }
+        assert!(Instant::now() < until, "the network does not settle:\n{now}");
+        seen = now;
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -104,6 +104,7 @@ fn lives_through_start_monitor_stop_twice_each() {
         }
         assert_eq!(network(), before, "{} leaves the network as it was", agent.name);
         nothing_runs(agent);
+        nothing_is_kept(agent);
     });
 }
 
@@ -112,6 +113,13 @@ pub fn nothing_runs(agent: &Subject) {
     let file = agent.file.display().to_string();
     let left: Vec<_> = processes().into_iter().filter(|(_, line)| line.contains(&file)).collect();
     assert_eq!(left, [], "{} has left processes", agent.name);
+}
+
+/// A stopped resource has no file of its own in the run directory: a reboot or the next start would find it.
+pub fn nothing_is_kept(agent: &Subject) {
+    let entries = std::fs::read_dir("/run/resource-agents").unwrap();
+    let left: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    assert_eq!(left, Vec::<String>::new(), "{} has left files", agent.name);
 }
 
 /// On a host where it cannot have been started: a probe is 7 (or 5), stop is 0, a recurring monitor 1 or 7.
@@ -280,12 +288,7 @@ fn a_killed_action_is_repaired_by_the_next_one() {
         }
         assert_eq!(network(), before, "{} leaves nothing behind", agent.name);
         nothing_runs(agent);
-        let left: Vec<_> = std::fs::read_dir("/run/resource-agents")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.contains(".new"))
-            .collect();
-        assert_eq!(left, Vec::<String>::new(), "temporary files of {}", agent.name);
+        nothing_is_kept(agent);
         assert!(!Path::new(INJECTED).exists());
     });
 }

@@ -80,6 +80,8 @@ struct IpmiLan {
     call: Call,
     session: Option<Session>,
     patience: Duration,
+    /// What the BMC has reported beside the power; said once, however often it is asked.
+    told: Vec<&'static str>,
 }
 
 impl PowerDevice for IpmiLan {
@@ -136,7 +138,7 @@ impl PowerDevice for IpmiLan {
         if let Some(suite) = session.suite() {
             call.log().debug(format!("session open, cipher suite {suite}"));
         }
-        Ok(Self { call, session: Some(session), patience })
+        Ok(Self { call, session: Some(session), patience, told: Vec::new() })
     }
 
     fn status(&mut self, _: &Plug) -> Result<Power, FenceError> {
@@ -146,7 +148,8 @@ impl PowerDevice for IpmiLan {
             (chassis.power_fault, "a fault of the power supply"),
             (chassis.control_fault, "a fault of the power control"),
         ] {
-            if bit {
+            if bit && !self.told.contains(&what) {
+                self.told.push(what);
                 self.call.log().warning(format!("the bmc reports {what}"));
             }
         }

@@ -11,11 +11,20 @@
 //! * `off` and `on` are retransmitted (new session number, same message sequence) and repeated in a new session. Cycle, reset, diag
 //!   and soft go out as **one** datagram per call: the standard lets a BMC recognise a repeated message sequence but few do, and the
 //!   session number in the datagram makes the network unable to double it. Silence is then a time-out that says so.
-//! * A session that may be open at the BMC is closed, also one that was given up half way.
+//! * A session that may be open at the BMC is closed, also one that was given up half way or that a doubled request opened.
+//! * Nothing protects a handshake: a refusal in it is believed when it comes twice.
 //!
 //! A status run costs seven round trips: capabilities, open session, RAKP 1/2, RAKP 3/4, set privilege, chassis status, close.
 //! Set privilege stays, although a fresh session has the level "user" that status needs: a `monitor` that does not try the level that
 //! `off` will need would report a fence device as good that cannot fence.
+//!
+//! Capabilities stay too, with v2.0. An open session request could go out first, but each copy of it that arrives may take one of a BMC's
+//! few slots (`ipmi_sim` 2.0.33 does so even with the same tag), and the first question is the one that is lost to ARP, to a network
+//! that comes up or to a BMC that wakes: it had better be one that takes nothing. It also tells a BMC that speaks 1.5 only from one that
+//! is silent, and it is what `ipmitool` has always sent first, so each BMC was tested with it. It costs a millisecond.
+//!
+//! Whatever an answer names that was not awaited, a second session of a doubled request or a handshake that came to nothing, is ended
+//! with the run: see `Session::finish`.
 //!
 //! Passwords longer than the standard's 20 bytes (16 in IPMI 1.5) are refused, as ipmitool 1.8.19 does.
 

@@ -32,7 +32,19 @@ step() { name=$1; shift; "$@"; echo "== $name: $? power $(cat "$SIM/power")"; }
 fn inside(sim: &IpmiSim, script: &str) -> Run {
     let mut command = command(Path::new("/usr/bin/timeout"));
     command
-        .args(["-k", "2", "55", "unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc"])
+        .args([
+            "-k",
+            "2",
+            "55",
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--ipc",
+            "--uts",
+            "--fork",
+            "--mount-proc",
+        ])
         .args(["--kill-child", "--propagation", "private", "sh", "-c"])
         .arg(format!("{PRELUDE}{script}"))
         .env("PROGRAM", PROGRAM)
@@ -46,7 +58,10 @@ fn inside(sim: &IpmiSim, script: &str) -> Run {
 #[track_caller]
 fn said<'r>(run: &'r Run, name: &str) -> &'r str {
     let mark = format!("== {name}: ");
-    run.stdout.lines().find_map(|line| line.strip_prefix(&mark)).unwrap_or_else(|| panic!("no step {name}: {run:?}"))
+    run.stdout
+        .lines()
+        .find_map(|line| line.strip_prefix(&mark))
+        .unwrap_or_else(|| panic!("no step {name}: {run:?}"))
 }
 
 #[test]
@@ -92,9 +107,14 @@ fn heartbeats_stonith_and_fence_legacy() {
         assert_eq!(said(&run, name), want, "{name} {run:?}");
     }
     for name in ["denied", "stranger"] {
-        assert!(!said(&run, name).starts_with("0 ") && said(&run, name).ends_with("power 1"), "{name} {run:?}");
+        assert!(
+            !said(&run, name).starts_with("0 ") && said(&run, name).ends_with("power 1"),
+            "{name} {run:?}"
+        );
     }
-    for words in ["hostname  ipaddr  ipport  userid  passwd  interface", "\nn1\n", "<parameter name=\"ipaddr\""] {
+    for words in
+        ["hostname  ipaddr  ipport  userid  passwd  interface", "\nn1\n", "<parameter name=\"ipaddr\""]
+    {
         assert!(run.stdout.contains(words), "{words}: {run:?}");
     }
     let expected = ["power 0", "power 1", "power 0", "power 1", "power 0", "power 1", "power 0", "power 1"];
@@ -147,14 +167,21 @@ fn pacemakers_fencer() {
         assert_eq!(said(&run, name), want, "{name} {run:?}\n{log}");
     }
     for name in ["invalid", "liar", "denied"] {
-        assert!(!said(&run, name).starts_with("0 ") && said(&run, name).ends_with("power 1"), "{name} {run:?}\n{log}");
+        assert!(
+            !said(&run, name).starts_with("0 ") && said(&run, name).ends_with("power 1"),
+            "{name} {run:?}\n{log}"
+        );
     }
     // the reason reaches the one who asked
     assert!(log.contains("wrong password"), "{log}");
-    let mine: Vec<_> = log.lines().filter(|line| line.contains("warning") && line.contains("metadata")).collect();
+    let mine: Vec<_> =
+        log.lines().filter(|line| line.contains("warning") && line.contains("metadata")).collect();
     assert!(mine.is_empty(), "{mine:?}");
-    let warned: Vec<_> =
-        run.stderr.lines().filter(|line| line.contains("warning") && line.contains("fence_ipmilan")).collect();
+    let warned: Vec<_> = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains("warning") && line.contains("fence_ipmilan"))
+        .collect();
     assert!(warned.is_empty(), "{warned:?}");
     assert!(!log.contains("s3cret1"), "{log}");
 }

@@ -23,10 +23,13 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
     let plain = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
     // as Rust would print a byte string, or in hexadecimal
     let numbers: Vec<String> = secret.bytes().map(|b| b.to_string()).collect();
-    let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+    let hex = secret.bytes().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat();
     let text = String::from_utf8_lossy(bytes);
     plain || text.contains(&numbers.join(", ")) || text.to_lowercase().contains(&hex)
 }
+
+/// A file of `/proc`, and what it showed.
+type Shown = BTreeSet<(String, Vec<u8>)>;
 
 /// The process and everything below it.
 fn family(root: u32) -> Vec<u32> {
@@ -43,7 +46,7 @@ fn family(root: u32) -> Vec<u32> {
 }
 
 /// What all of them show in `/proc` while `root` runs, with the name of the file.
-fn watched(root: u32, until: impl Fn() -> bool) -> BTreeSet<(String, Vec<u8>)> {
+fn watched(root: u32, until: impl Fn() -> bool) -> Shown {
     let mut seen = BTreeSet::new();
     let end = Instant::now() + Duration::from_secs(20);
     while !until() && Instant::now() < end {
@@ -60,7 +63,7 @@ fn watched(root: u32, until: impl Fn() -> bool) -> BTreeSet<(String, Vec<u8>)> {
 }
 
 /// One run that is watched in `/proc`, in a mount namespace with a `/dev/log` of ours, in an own working directory.
-fn watched_run(args: &[&str], stdin: &str) -> (Run, BTreeSet<(String, Vec<u8>)>, Vec<Vec<u8>>, PathBuf) {
+fn watched_run(args: &[&str], stdin: &str) -> (Run, Shown, Vec<Vec<u8>>, PathBuf) {
     let directory = tempfile::tempdir().unwrap().keep();
     let dev = directory.join("dev");
     fs::create_dir(&dev).unwrap();

@@ -86,16 +86,17 @@ pub fn wipe_argv(secrets: &[&[u8]]) {
     // proc_pid_stat(5): arg_start and arg_end are fields 48 and 49; the name in field 2 may hold blanks and brackets.
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
-    let address = |at: usize| fields.get(at).and_then(|text| text.parse::<usize>().ok()).filter(|at| *at != 0);
-    let (Some(start), Some(end)) = (address(45), address(46)) else { return };
-    let length = end.saturating_sub(start);
+    let address =
+        |at: usize| fields.get(at).and_then(|text| text.parse::<usize>().ok()).filter(|at| *at != 0);
+    let (Some(first), Some(beyond)) = (address(45), address(46)) else { return };
+    let length = beyond.saturating_sub(first);
     if length == 0 || length > isize::MAX as usize {
         return;
     }
     // SAFETY: the kernel put the strings of argv into this range of our own stack (exec, mm->arg_start to arg_end), which is mapped
     // and writable for the whole life of the process. No Rust reference to it exists: std copies what it hands out. This
     // runs on the main thread before any other one is started, so that nobody reads it at the same time.
-    let words = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, length) };
+    let words = unsafe { std::slice::from_raw_parts_mut(first as *mut u8, length) };
     wipe_in(words, secrets);
 }
 

@@ -79,10 +79,10 @@ pub fn run<D: PowerDevice>() -> ExitCode {
 
 /// Takes the values of secret options out of the process's argv, where `ps` shows them.
 fn hide_secrets<D: PowerDevice>(argv: &[OsString]) {
-    let Some(args) = argv.get(1..).filter(|args| !args.is_empty()) else { return };
+    let Some(options) = argv.get(1..).filter(|options| !options.is_empty()) else { return };
     let table = Table::new(D::SPEC, D::Options::DEFS, D::SPEC.name);
     // What cannot be understood ends the program at once.
-    let Ok(given) = command_line::parse(&table, args) else { return };
+    let Ok(given) = command_line::parse(&table, options) else { return };
     let secret = |key: &str| table.by_key(key).is_some_and(|def| def.secret);
     let secrets: Vec<&[u8]> =
         given.assignments.iter().filter(|a| secret(a.key)).map(|a| a.value.as_slice()).collect();

@@ -121,9 +121,7 @@ impl IpmiSim {
 
     /// Whether it is alive: Get Channel Authentication Capabilities has an answer.
     pub fn answers(&self) -> bool {
-        Probe::new(self.address)
-            .and_then(|mut probe| probe.ask(0, 0x38, &[0x0E, 4]))
-            .is_ok_and(|answer| answer.is_some())
+        Probe::new(self.address).is_ok_and(|mut probe| probe.ask(0, 0x38, &[0x0E, 4]).is_some())
     }
 
     /// Kills it, starts it again, and waits until it answers.
@@ -209,20 +207,20 @@ impl IpmiSim {
         let mut asked = vec![0];
         asked.extend(b"admin");
         asked.resize(17, 0);
-        let challenge = probe.ask(0, 0x39, &asked)?.ok_or_else(|| no("no challenge"))?;
+        let challenge = probe.ask(0, 0x39, &asked).ok_or_else(|| no("no challenge"))?;
         let (id, bytes) = (word(&challenge, 1), challenge.get(5..21));
         let (Some(id), Some(bytes)) = (id, bytes) else { return Err(no("short challenge")) };
         let mut asked = vec![0, 4];
         asked.extend(bytes);
         asked.extend(1_u32.to_le_bytes());
-        let active = probe.ask(id, 0x3A, &asked)?.ok_or_else(|| no("no activation"))?;
+        let active = probe.ask(id, 0x3A, &asked).ok_or_else(|| no("no activation"))?;
         let (Some(id), Some(first)) = (word(&active, 2), word(&active, 6)) else {
             return Err(no("no session free"));
         };
         probe.number = first;
-        let info = probe.ask(id, 0x3D, &[0])?;
-        let _ = probe.ask(id, 0x3B, &[4])?;
-        let _ = probe.ask(id, 0x3C, &id.to_le_bytes())?;
+        let info = probe.ask(id, 0x3D, &[0]);
+        let _ = probe.ask(id, 0x3B, &[4]);
+        let _ = probe.ask(id, 0x3C, &id.to_le_bytes());
         let count = info.as_ref().and_then(|info| info.get(3)).ok_or_else(|| no("no session info"))?;
         Ok(usize::from(*count).saturating_sub(1))
     }
@@ -274,10 +272,9 @@ fn hook(home: &Path) -> String {
 
 fn lan(address: SocketAddr, home: &Path, kg: Option<&str>) -> String {
     let kg = kg.map(|kg| format!("    bmc_key \"{kg}\"\n")).unwrap_or_default();
-    let auths: String = ["callback", "user", "operator", "admin"]
-        .iter()
+    let auths = ["callback", "user", "operator", "admin"]
         .map(|level| format!("    allowed_auths_{level} none md2 md5 straight\n"))
-        .collect();
+        .concat();
     let chassis = home.join("chassis");
     let chassis = chassis.display();
     format!(
@@ -314,7 +311,7 @@ impl Probe {
     }
 
     /// Completion code and data of an App command; `None` when there is no answer.
-    fn ask(&mut self, session: u32, command: u8, data: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    fn ask(&mut self, session: u32, command: u8, data: &[u8]) -> Option<Vec<u8>> {
         let sum = |bytes: &[u8]| bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte));
         self.sequence = (self.sequence + 1) & 0x3F;
         let mut message = vec![0x20, 0x18];
@@ -338,7 +335,7 @@ impl Probe {
                         if let [_, _, _, _, sequence, heard, answer @ .., _] = message
                             && (*sequence, *heard) == (self.sequence << 2, command)
                         {
-                            return Ok(Some(answer.to_vec()));
+                            return Some(answer.to_vec());
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -349,6 +346,6 @@ impl Probe {
                 }
             }
         }
-        Ok(None)
+        None
     }
 }

@@ -52,13 +52,23 @@ pub fn path_is_to_blame(passages: &[Passage], id: u32, end: Instant) -> bool {
     let in_time = end.checked_sub(TO_ACT).unwrap_or(end);
     let learnt = passages.iter().any(|p| given(p) == Some(id) && p.arrived(in_time));
     // a handshake is ended by RAKP 3 with a fault, an active session is not
+    let active = was_activated(passages, id);
     let abort = |p: &Passage| p.bytes.get(4..6) == Some(&[6, 0x14]) && p.bytes.get(17) != Some(&0);
-    let finish =
-        |p: &Passage| p.bytes.get(4..6) == Some(&[6, 0x14]) && !abort(p) && p.intact && p.delivered.is_some();
-    let active = passages.iter().any(|p| meant(p) == Some(id) && finish(p));
     let sent = || passages.iter().rev().filter(|p| meant(p) == Some(id) && !(active && abort(p)));
     let in_vain = sent().take_while(|p| !p.intact || p.delivered.is_none()).count();
     !learnt || in_vain >= CLOSING_TRIES
+}
+
+/// Whether the device may count `id` as an active session: RAKP 3 arrived, or it is of IPMI 1.5. Otherwise it is a handshake that
+/// was begun.
+pub fn was_activated(passages: &[Passage], id: u32) -> bool {
+    passages.iter().any(|p| match p.bytes.get(4..6) {
+        Some([6, 0x14]) => {
+            meant(p) == Some(id) && p.bytes.get(17) == Some(&0) && p.intact && p.delivered.is_some()
+        }
+        Some([6, _]) | None => false,
+        Some(_) => given(p) == Some(id),
+    })
 }
 
 /// All session ids that the device has given out on this path.

@@ -85,7 +85,7 @@ fn entries(folder: &Path) -> io::Result<Vec<Subject>> {
         let name = name(&file).unwrap_or_default();
         // A hidden one is about to be renamed: another process is installing.
         if !name.starts_with('.') {
-            found.push(Subject { name, alias_of, file });
+            found.push(Subject { name, file, alias_of });
         }
     }
     found.sort();

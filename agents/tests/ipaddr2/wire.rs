@@ -1,12 +1,15 @@
 //! The other end of the wire: what was really sent.
 
 use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
+use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One thing said about an address on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +24,13 @@ pub enum Said {
 
 #[derive(Debug, Clone)]
 pub struct Heard {
-    pub at: Instant,
+    /// When the kernel received it, however late it was read.
+    pub at: SystemTime,
     pub about: IpAddr,
     pub said: Said,
 }
 
-type Frames = Arc<Mutex<Vec<(Instant, Vec<u8>)>>>;
+type Frames = Arc<Mutex<Vec<(SystemTime, Vec<u8>)>>>;
 
 /// Everything that arrives at `v1`, from now on.
 pub struct Ear {
@@ -46,13 +50,19 @@ impl Ear {
             let socket = packet_socket();
             ready.send(()).unwrap();
             let mut buffer = [0; 2048];
+            let mut control = nix::cmsg_space!(TimeSpec);
             while !end.load(Ordering::SeqCst) {
-                // SAFETY: the buffer is live and its size is passed; a receive timeout is set.
-                let length =
-                    unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-                if let Ok(length) = usize::try_from(length) {
-                    to.lock().unwrap().push((Instant::now(), buffer[..length].to_vec()));
-                }
+                let mut into = [IoSliceMut::new(&mut buffer)];
+                let flags = MsgFlags::empty();
+                let Ok(got) = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), flags) else {
+                    continue;
+                };
+                let stamp = got.cmsgs().unwrap().find_map(|message| match message {
+                    ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
+                    _ => None,
+                });
+                let (stamp, length) = (Duration::from(stamp.expect("a time")), got.bytes);
+                to.lock().unwrap().push((SystemTime::UNIX_EPOCH + stamp, buffer[..length].to_vec()));
             }
         });
         is_ready.recv().unwrap();
@@ -95,14 +105,8 @@ fn packet_socket() -> OwnedFd {
     assert!(fd >= 0, "packet socket");
     // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let pause = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
-    let size = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap();
-    // SAFETY: the value is a live timeval and its exact size is passed.
-    let done = unsafe {
-        let value = (&raw const pause).cast();
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, value, size)
-    };
-    assert_eq!(done, 0);
+    setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(20)).unwrap();
+    setsockopt(&fd, sockopt::ReceiveTimestampns, &true).unwrap();
     fd
 }
 
@@ -111,7 +115,7 @@ fn mac(bytes: &[u8]) -> String {
 }
 
 /// Only what the interface under test says: the other end's own packets are seen too.
-fn understand(at: Instant, frame: &[u8]) -> Option<Heard> {
+fn understand(at: SystemTime, frame: &[u8]) -> Option<Heard> {
     let from = mac(frame.get(6..12)?);
     if from == super::world::PEER_MAC {
         return None;

@@ -219,6 +219,20 @@ fn on_the_loopback_and_alone_it_is_no_cluster_ip() {
 }
 
 #[test]
+fn more_clones_than_iptables_can_count() {
+    world(|| {
+        let of = |firewall: &str| shared(40, 48).with("clusterip_firewall", firewall);
+        let before = snapshot();
+        of("iptables").start().is(2).because("at most 32 clones");
+        assert_eq!(snapshot(), before);
+        of("iptables").stop().is(0);
+        of("nft").start().is(0);
+        of("nft").monitor().is(0);
+        of("nft").stop().is(0);
+    });
+}
+
+#[test]
 fn without_nft_auto_means_iptables() {
     world(|| {
         sh("for d in /usr/sbin /sbin; do [ -e $d/nft ] && mount --bind /dev/null $d/nft; done; true");

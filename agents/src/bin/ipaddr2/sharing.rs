@@ -18,6 +18,9 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// The node mask of the match `cluster` has 32 bits, iptables-extensions(8).
+const MOST_BUCKETS: u32 = 32;
+
 pub struct Sharing {
     cluster: ClusterIp,
     mac: [u8; 6],
@@ -69,6 +72,11 @@ impl Sharing {
         let tool = if self.uses_nft() { "nft" } else { "iptables" };
         if cmd::which(OsStr::new(tool)).is_none() {
             return Err(Fault::installed(format!("{tool} is not installed: a shared address needs it")));
+        }
+        if tool == "iptables" && self.cluster.buckets > MOST_BUCKETS {
+            return Err(Fault::args(format!(
+                "iptables shares an address between at most {MOST_BUCKETS} clones: clusterip_firewall=nft does not mind"
+            )));
         }
         Ok(())
     }

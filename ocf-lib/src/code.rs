@@ -131,8 +131,10 @@ impl From<std::io::Error> for Fault {
 /// The limit keeps a reason readable in one line of `crm_mon`.
 const REASON_LIMIT: usize = 300;
 
-/// One line of bounded length: newlines and control characters become blanks, runs of blanks one.
+/// One line of bounded length: newlines and control characters become blanks, runs of blanks one. A manager shows what
+/// follows the last `ocf-exit-reason:` on stderr, so a quoted value must not bring one of its own.
 pub(crate) fn one_line(text: &str) -> String {
+    let text = text.replace("ocf-exit-reason:", "ocf-exit-reason ");
     let mut out = String::with_capacity(text.len().min(REASON_LIMIT));
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
         if !out.is_empty() {

@@ -73,6 +73,13 @@ fn a_missing_parameter_is_6_with_a_one_line_reason_for_start_and_nothing_for_sto
 }
 
 #[test]
+fn a_value_cannot_forge_an_exit_reason() {
+    let start = call(&lamp(), &["start"], &[("OCF_RESKEY_socket", "x ocf-exit-reason:all is well")]);
+    let stderr = text(&start.stderr);
+    assert_eq!(stderr.matches("ocf-exit-reason:").count(), 1, "{stderr}");
+}
+
+#[test]
 fn another_major_version_is_refused() {
     assert_eq!(code(&call(&lamp(), &["start"], &[("OCF_RA_VERSION_MAJOR", "2")])), 3);
 }

@@ -30,6 +30,7 @@
 
 mod chassis;
 mod cipher;
+mod closing;
 mod error;
 mod establish;
 mod message;

@@ -10,7 +10,7 @@ use super::cipher::Suite;
 use super::error::Error;
 use super::message::{self, Command, Request, Response};
 use super::session15::{Active15, Auth};
-use super::session20::{self, Active20};
+use super::session20::Active20;
 use super::transport::{Exchange, Link, Patience, Traffic, resolve};
 
 /// Datagrams of a request before the session is taken for lost.
@@ -21,16 +21,6 @@ const REOPENINGS: u32 = 3;
 pub(super) const BUSY_TRIES: u32 = 20;
 /// Pause before such a try.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(150);
-/// What closing may take beyond the deadline: the caller was promised an end, and the BMC a free slot.
-const CLOSING: Duration = Duration::from_millis(250);
-/// Datagrams to close a session; half as many for one that was given up and is mostly forgotten by the BMC too.
-const CLOSE_SENDS: u32 = 6;
-/// Where packets were lost: how long late answers are awaited before closing.
-const LISTENING: Duration = Duration::from_millis(40);
-/// Between two datagrams that close a session which the BMC has mostly forgotten.
-const CLOSE_FORGOTTEN: Duration = Duration::from_millis(150);
-/// Datagrams at the very end, for each session of which the BMC has not said that it is closed.
-const LAST_SENDS: u8 = 3;
 /// Before a command that is sent once, a session silent for longer is tested.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -60,7 +50,7 @@ impl Active {
         }
     }
 
-    fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         match self {
             Self::V15(session) => session.id,
             Self::V20(session) => session.bmc,
@@ -121,7 +111,9 @@ pub struct Session {
     pub(super) suite: Option<Suite>,
     /// IPMI 1.5: the authentication that was chosen, and whether the BMC signs its packets.
     pub(super) auth15: Option<(Auth, bool)>,
-    sequence: u8,
+    pub(super) sequence: u8,
+    /// Everything has been done to leave nothing open.
+    pub(super) finished: bool,
     reopened: u32,
     last_answer: Instant,
 }
@@ -154,6 +146,7 @@ impl Session {
                     suite: None,
                     auth15: None,
                     sequence: 0,
+                    finished: false,
                     reopened: 0,
                     last_answer: Instant::now(),
                 };
@@ -311,83 +304,6 @@ impl Session {
         let until = self.target.deadline;
         let capabilities = self.capabilities(until)?;
         self.establish(&capabilities, until)
-    }
-
-    /// Closes what is open and what may be open. Bounded by the deadline plus [`CLOSING`], and never by less than [`CLOSING`].
-    fn finish(&mut self) {
-        let now = Instant::now();
-        let hard = self.target.deadline.max(now) + CLOSING;
-        if self.link.traffic.retransmissions > 0 {
-            // an answer that is late may name a session that nobody else knows of
-            self.link.pause(now + (self.target.packet_timeout / 8).min(LISTENING));
-        }
-        // IPMI 1.5: each activation that arrived twice may have activated a session of its own (QUIRK: ipmi_sim 2.0.33)
-        if let Some((auth, signed)) = self.auth15 {
-            let known: Vec<u32> = self.active.iter().chain(&self.abandoned).map(Active::id).collect();
-            for (id, first) in std::mem::take(&mut self.link.activated) {
-                if !known.contains(&id) {
-                    let mut session = Active15::new(auth, &self.target.password, id, signed);
-                    session.activate(id, first.max(1));
-                    self.abandoned.push(Active::V15(session));
-                }
-            }
-        }
-        // handshakes that never came to their end take slots too, some the work of a doubled request; one datagram each before the
-        // closing, which takes its time where packets are lost, and more after it
-        let in_use = |sessions: &[Active], id: &[u8; 4]| sessions.iter().any(|s| s.id().to_le_bytes() == *id);
-        let current = self.active.as_slice();
-        let half: Vec<_> = self
-            .link
-            .heard
-            .iter()
-            .filter(|id| !in_use(current, id) && !in_use(&self.abandoned, id))
-            .copied()
-            .collect();
-        for id in half {
-            session20::abort(&mut self.link, id, 0);
-        }
-        // the one that surely exists first
-        let active = self.active.take().map(|session| (CLOSE_SENDS, session));
-        let sessions: Vec<_> = active
-            .into_iter()
-            .chain(self.abandoned.drain(..).map(|session| (CLOSE_SENDS / 2, session)))
-            .collect();
-        let mut unconfirmed = Vec::new();
-        for (sends, mut session) in sessions {
-            let now = Instant::now();
-            // evenly spread over what time there is: a few copies get through where one is lost
-            let mut every = (self.target.packet_timeout / 4).min(hard.saturating_duration_since(now) / sends);
-            if sends < CLOSE_SENDS {
-                every = every.min(CLOSE_FORGOTTEN);
-            }
-            let patience = Patience { sends, until: hard, every: Some(every), waiting_for: "close session" };
-            let id = session.id().to_le_bytes();
-            let sequence = self.next_sequence();
-            // any completion code will do: 87h says that it was closed already
-            let closed = self
-                .link
-                .exchange(&mut question(&mut session, sequence, message::CLOSE_SESSION, &id, None), patience);
-            if closed.is_ok() {
-                self.link.heard.retain(|heard| *heard != id);
-            } else {
-                unconfirmed.push(session);
-            }
-        }
-        // the last word, for which nobody waits: each datagram may be the one that gets through
-        for tag in 0..LAST_SENDS {
-            for session in &mut unconfirmed {
-                let id = session.id().to_le_bytes();
-                let sequence = self.sequence;
-                let close = question(session, sequence, message::CLOSE_SESSION, &id, None).datagram(0);
-                if let Ok(datagram) = close {
-                    self.link.tell(&datagram);
-                }
-            }
-            for id in self.link.heard.clone() {
-                session20::abort(&mut self.link, id, tag);
-            }
-        }
-        self.link.heard.clear();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_tests::sim::bmc::{Bmc, Config, Quirks};
 use ringfence_tests::sim::ipmi_sim::IpmiSim;
+use ringfence_tests::sim::udp_faults::{FaultyPath, Schedule};
 
 use super::agent::{at, given};
 
@@ -223,4 +224,23 @@ fn a_signal_ends_the_wait_and_closes_the_session() {
     assert_eq!((run.code, run.signal), (None, Some(15)), "{run:?}");
     assert!(run.took < Duration::from_secs(3), "{run:?}");
     assert_eq!(bmc.open_sessions(), 0);
+}
+
+/// Each copy of an open session request takes a slot; those that lead nowhere are given back.
+#[test]
+fn doubled_packets_leave_no_slot_taken() {
+    let bmc = bmc(Quirks::default());
+    let schedule =
+        Schedule { duplicate: 100, delay_at_most: Duration::from_millis(4), ..Schedule::default() };
+    for version in ["lanplus=0", "lanplus=1"] {
+        let path = FaultyPath::start(bmc.address(), schedule.clone(), || {}).unwrap();
+        // long enough that the answers to the copies are heard
+        bmc.set_quirks(Quirks::default());
+        bmc.set_power(true);
+        bmc.set_quirks(Quirks { slow_power: Duration::from_millis(100), ..Quirks::default() });
+        let off = given(&at(path.address(), &format!("{version}\naction=off")));
+        off.is(0, "Success: Powered OFF\n", "");
+        assert_eq!(bmc.open_sessions_after(Duration::from_millis(200)), 0, "{version}");
+        assert_eq!(bmc.half_open_sessions(), 0, "{version}");
+    }
 }

@@ -65,6 +65,15 @@ fn the_note_of_another_resource_is_left_alone() {
 }
 
 #[test]
+fn half_a_note_of_a_killed_start_goes_too() {
+    world(|| {
+        fs::write(format!("{RUN}/10.0.0.50.4194305.new"), "10.0.0.50 3").unwrap();
+        vip("10.0.0.50").with("lvs_support", "true").stop().is(0);
+        assert!(state_files().is_empty(), "{:?}", state_files());
+    });
+}
+
+#[test]
 fn a_spoiled_note_does_not_fail_stop() {
     world(|| {
         for note in ["", "nonsense", "10.0.0.51 32 lo\n", "10.0.0.50 32 none-such0\n"] {

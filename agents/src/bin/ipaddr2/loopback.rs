@@ -37,7 +37,7 @@ impl Loopback {
 
     /// Puts back what was written down, and forgets it.
     pub fn put_back(&self, kernel: &mut Netlink, cx: &Cx) -> Result<(), Fault> {
-        let Some(saved) = self.file.read()? else { return Ok(()) };
+        let Some(saved) = self.file.read()? else { return self.file.remove() };
         let words: Vec<&str> = saved.split_whitespace().collect();
         let parsed = words.first().and_then(|ip| ip.parse::<IpAddr>().ok()).zip(words.last());
         if let Some((ip, name)) = parsed.filter(|(ip, _)| *ip == self.ip) {

@@ -1,0 +1,1 @@
+//! Faults with seeds: on UDP, on TCP, on processes.

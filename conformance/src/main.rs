@@ -1,0 +1,215 @@
+//! `ringfence-conformance`: judges any OCF resource agent and any fence agent.
+//!
+//! It depends on none of Ringfence's crates and takes its subject as an argument: what an agent can do is learned from
+//! its metadata, what it must do is taken from the OCF resource agent API 1.1 and the fence agent API.
+//!
+//! Exit status: 0 nothing found, 1 findings, 2 it could not judge.
+
+mod behaviour;
+mod call;
+mod case;
+mod contract;
+mod document;
+mod faults;
+mod host;
+mod model;
+mod report;
+mod run;
+mod subject;
+mod suite;
+mod tool;
+
+use case::{Case, Parameters, Verdict};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use report::Format;
+use run::{Charge, Order, Outcome};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use subject::Subject;
+use suite::Choice;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let result = match matches.subcommand() {
+        Some(("check", args)) => check(args),
+        Some(("list", args)) => Ok(list(&choice(args))),
+        Some(("explain", args)) => explain(args),
+        Some(("replay", args)) => check(args),
+        Some(("__trial", args)) => return trial(args),
+        _ => Ok(2),
+    };
+    ExitCode::from(result.unwrap_or_else(|why| {
+        let _ = writeln!(std::io::stderr(), "ringfence-conformance: {why}");
+        2
+    }))
+}
+
+fn command() -> Command {
+    let many = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).help(help).action(ArgAction::Append).value_name("WORD")
+    };
+    let selection = [
+        many("case", "only cases whose name contains this"),
+        many("tag", "only cases with this tag"),
+        many("level", "only cases of this level: stub, ns, root, lab"),
+    ];
+    let paths = Arg::new("path").help("agents").num_args(1..).required(true);
+    let running = [
+        many("param", "a parameter the agents need to run, as NAME=VALUE"),
+        Arg::new("seed")
+            .long("seed")
+            .help("number that random choices come from")
+            .value_name("N")
+            .default_value("1"),
+        Arg::new("jobs").long("jobs").short('j').help("trials at once").value_name("N"),
+        Arg::new("format")
+            .long("format")
+            .help("form of the report")
+            .value_parser(["text", "json"])
+            .default_value("text"),
+        Arg::new("output").long("output").short('o').help("file for the report").value_name("FILE"),
+        Arg::new("verbose").long("verbose").short('v').help("show what held, too").action(ArgAction::SetTrue),
+    ];
+    Command::new("ringfence-conformance")
+        .about("Judges OCF resource agents and fence agents")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("check")
+                .about("judges the given agents (needs root: each trial gets namespaces of its own)")
+                .arg(paths.clone())
+                .args(selection.clone())
+                .args(running.clone()),
+        )
+        .subcommand(Command::new("list").about("names the cases").args(selection.clone()))
+        .subcommand(
+            Command::new("explain")
+                .about("says what a case asks and why")
+                .arg(Arg::new("name").required(true)),
+        )
+        .subcommand(
+            Command::new("replay")
+                .about("carries one case out again, with its seed")
+                .arg(paths)
+                .args(selection)
+                .args(running),
+        )
+        .subcommand(Command::new("__trial").hide(true).arg(Arg::new("order").required(true)))
+}
+
+fn choice(args: &ArgMatches) -> Choice {
+    let words = |name| args.get_many::<String>(name).map(|all| all.cloned().collect()).unwrap_or_default();
+    Choice { cases: words("case"), tags: words("tag"), levels: words("level") }
+}
+
+fn number<T: std::str::FromStr>(args: &ArgMatches, name: &str, default: T) -> Result<T, String> {
+    match args.get_one::<String>(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| format!("--{name} {text}: not a number")),
+    }
+}
+
+fn check(args: &ArgMatches) -> Result<u8, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("needs root: each trial gets namespaces of its own".to_owned());
+    }
+    let mut way = Parameters::new();
+    for pair in args.get_many::<String>("param").into_iter().flatten() {
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("--param {pair}: not NAME=VALUE"))?;
+        way.push((name.to_owned(), value.to_owned()));
+    }
+    let mut charges = Vec::new();
+    let mut unknown = 0;
+    for path in args.get_many::<String>("path").into_iter().flatten() {
+        match Subject::recognise(Path::new(path)) {
+            Ok(subject) => charges.push(Charge { subject, ways: vec![way.clone()] }),
+            Err(why) => {
+                let _ = writeln!(std::io::stderr(), "{why}");
+                unknown += 1;
+            }
+        }
+    }
+    let choice = choice(args);
+    let cases = suite::all();
+    let chosen: Vec<&Case> = cases.iter().filter(|case| choice.takes(case)).collect();
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let outcomes = run::all(&charges, &chosen, number(args, "seed", 1)?, number(args, "jobs", cores)?);
+    let format = match args.get_one::<String>("format").map(String::as_str) {
+        Some("json") => Format::Json,
+        _ => Format::Text,
+    };
+    let text = report::write(format, &outcomes, args.get_flag("verbose"));
+    match args.get_one::<String>("output") {
+        Some(file) => std::fs::write(file, text).map_err(|why| format!("{file}: {why}"))?,
+        None => std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("stdout: {why}"))?,
+    }
+    Ok(status(&outcomes, unknown))
+}
+
+/// Findings outrank what could not be judged; nothing judged at all is no pass.
+fn status(outcomes: &[Outcome], unknown: usize) -> u8 {
+    if outcomes.iter().any(Outcome::is_broken) {
+        1
+    } else if unknown > 0 || outcomes.iter().any(Outcome::is_unjudged) || !outcomes.iter().any(Outcome::held)
+    {
+        2
+    } else {
+        0
+    }
+}
+
+fn list(choice: &Choice) -> u8 {
+    let mut out = std::io::stdout();
+    for case in suite::all().iter().filter(|case| choice.takes(case)) {
+        let line = format!("{:<44} {:<5} {}", case.id, case.level.word(), case.tags.join(","));
+        if writeln!(out, "{line}").is_err() {
+            return 2;
+        }
+    }
+    0
+}
+
+fn explain(args: &ArgMatches) -> Result<u8, String> {
+    let name = args.get_one::<String>("name").map_or("", String::as_str);
+    let cases = suite::all();
+    let case =
+        cases.iter().find(|case| case.id == name).ok_or_else(|| format!("no case is called {name}"))?;
+    let family = case.family.word();
+    let text = format!("{}\n{family} agents, level {}\n\n{}\n", case.id, case.level.word(), case.about);
+    std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("stdout: {why}"))?;
+    Ok(0)
+}
+
+/// The process of one trial: makes its host, carries the case out, prints the verdict as one line of JSON.
+fn trial(args: &ArgMatches) -> ExitCode {
+    let Some(order) =
+        args.get_one::<String>("order").and_then(|text| serde_json::from_str::<Order>(text).ok())
+    else {
+        return ExitCode::from(2);
+    };
+    let ran = host::with_own_host(&order.subject, || {
+        let verdict = decide(&order);
+        let line = serde_json::to_string(&verdict).unwrap_or_default();
+        u8::from(writeln!(std::io::stdout(), "{line}").is_err())
+    });
+    match ran {
+        Ok(status) => ExitCode::from(status),
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn decide(order: &Order) -> Verdict {
+    let cases = suite::all();
+    let Some(case) = cases.iter().find(|case| case.id == order.case) else {
+        return Verdict::CannotJudge(format!("no case is called {}", order.case));
+    };
+    match Subject::recognise(&order.subject) {
+        Ok(subject) => case.decide(&subject, &order.ways, order.seed),
+        Err(why) => Verdict::CannotJudge(why),
+    }
+}

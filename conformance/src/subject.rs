@@ -1,0 +1,82 @@
+//! What is judged: an agent, known by its path alone. What it can do is learned from its metadata.
+
+use crate::call::Call;
+use crate::document::{self, Node};
+use std::path::{Path, PathBuf};
+
+/// The two families, told apart by what the agent answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    Resource,
+    Fence,
+}
+
+impl Family {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Fence => "fence",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub path: PathBuf,
+    /// The file's name: what a cluster's configuration says.
+    pub name: String,
+    pub family: Family,
+    pub metadata: Node,
+}
+
+impl Subject {
+    /// Asks the program what it is. `Err`: it is no agent, in a line that says why.
+    pub fn recognise(path: &Path) -> Result<Self, String> {
+        let path = path.canonicalize().map_err(|why| format!("{}: {why}", path.display()))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let as_resource = Call::pacemaker(&path, &name, "meta-data").run()?;
+        let resource = document::parse(&as_resource.out);
+        if let Ok(metadata) = &resource
+            && metadata.name == "resource-agent"
+            && actions(metadata).any(|action| action == "start")
+        {
+            return Ok(Self { path, name, family: Family::Resource, metadata: metadata.clone() });
+        }
+        let as_fence = Call::fencer(&path, "action=metadata\n").run()?;
+        match document::parse(&as_fence.out) {
+            Ok(metadata) if metadata.name == "resource-agent" => {
+                Ok(Self { path, name, family: Family::Fence, metadata })
+            }
+            Ok(metadata) => Err(format!("{}: its metadata is a <{}>", path.display(), metadata.name)),
+            Err(why) => Err(format!(
+                "{}: no agent: meta-data ({}) and action=metadata ({}) give no document: {why}",
+                path.display(),
+                as_resource.end,
+                as_fence.end
+            )),
+        }
+    }
+
+    /// Names of the declared actions.
+    pub fn actions(&self) -> Vec<&str> {
+        actions(&self.metadata).collect()
+    }
+
+    pub fn has_action(&self, name: &str) -> bool {
+        actions(&self.metadata).any(|action| action == name)
+    }
+
+    /// An action as Pacemaker calls it (resource agents).
+    pub fn call(&self, action: &str) -> Call {
+        Call::pacemaker(&self.path, &self.name, action)
+    }
+
+    /// Lines on standard input (fence agents).
+    pub fn fencer(&self, lines: &str) -> Call {
+        Call::fencer(&self.path, lines)
+    }
+}
+
+fn actions(metadata: &Node) -> impl Iterator<Item = &str> {
+    metadata.actions().into_iter().filter_map(|action| action.attribute("name"))
+}

@@ -19,6 +19,8 @@ const LISTENING: Duration = Duration::from_millis(40);
 const CLOSE_SENDS: u32 = 6;
 /// Between two datagrams that close a session which the BMC has mostly forgotten.
 const CLOSE_FORGOTTEN: Duration = Duration::from_millis(150);
+/// Rounds of closing: what is heard of during one is closed in the next.
+const ROUNDS: u32 = 3;
 /// Datagrams at the very end, for each session of which the BMC has not said that it is closed.
 const LAST_SENDS: u8 = 3;
 
@@ -34,7 +36,8 @@ impl Session {
             // an answer that is late may name a session that nobody else knows of
             self.link.pause(now + (self.target.packet_timeout / 8).min(LISTENING));
         }
-        self.adopt_strays();
+        let mut seen = Vec::new();
+        self.adopt_strays(&mut seen);
         // one datagram each before the closing, which takes its time where packets are lost, and more after it
         let open =
             |id: &[u8; 4]| self.active.iter().chain(&self.abandoned).any(|s| s.id().to_le_bytes() == *id);
@@ -42,25 +45,33 @@ impl Session {
         for id in half_open {
             session20::abort(&mut self.link, id, 0);
         }
-        // the one that surely exists first
-        let active = self.active.take().map(|session| (CLOSE_SENDS, session));
-        let abandoned =
-            std::mem::take(&mut self.abandoned).into_iter().map(|session| (CLOSE_SENDS / 2, session));
         let mut unconfirmed = Vec::new();
-        for (sends, mut session) in active.into_iter().chain(abandoned) {
-            if !self.close_one(&mut session, sends, hard) {
-                unconfirmed.push(session);
+        for _ in 0..ROUNDS {
+            // the one that surely exists first
+            let active = self.active.take().map(|session| (CLOSE_SENDS, session));
+            let abandoned = std::mem::take(&mut self.abandoned);
+            if active.is_none() && abandoned.is_empty() {
+                break;
             }
+            let abandoned = abandoned.into_iter().map(|session| (CLOSE_SENDS / 2, session));
+            for (sends, mut session) in active.into_iter().chain(abandoned) {
+                if !self.close_one(&mut session, sends, hard) {
+                    unconfirmed.push(session);
+                }
+            }
+            // the answer to a doubled request may have come in the meantime
+            self.adopt_strays(&mut seen);
         }
         self.last_word(&mut unconfirmed);
     }
 
     /// IPMI 1.5: each activation that arrived twice may have activated a session of its own (QUIRK: `ipmi_sim` 2.0.33).
-    fn adopt_strays(&mut self) {
+    fn adopt_strays(&mut self, seen: &mut Vec<u32>) {
         let Some((auth, signed)) = self.auth15 else { return };
-        let known: Vec<u32> = self.active.iter().chain(&self.abandoned).map(Active::id).collect();
+        seen.extend(self.active.iter().chain(&self.abandoned).map(Active::id));
         for (id, first) in std::mem::take(&mut self.link.activated) {
-            if !known.contains(&id) {
+            if !seen.contains(&id) {
+                seen.push(id);
                 let mut session = Active15::new(auth, &self.target.password, id, signed);
                 session.activate(id, first.max(1));
                 self.abandoned.push(Active::V15(session));

@@ -120,6 +120,8 @@ fn nobody_else_can_read_them() {
         "ip=127.0.0.1\nipport={port}\nlanplus=1\nverbose=1\nverbose_level=3\ndebug_file=debug.log\naction=status\n\
          password2={OTHER}\nhexadecimal_kg={KG_HEX}\n"
     );
+    let scripted = tempfile::NamedTempFile::new().unwrap();
+    fs::write(scripted.path(), SCRIPTED).unwrap();
     let mut kinds = BTreeSet::new();
     for (lines, fine) in [
         (format!("login=admin\npasswd={PASSWORD}"), true),
@@ -129,7 +131,7 @@ fn nobody_else_can_read_them() {
         (format!("login=admin\npasswd={PASSWORD}\nprivlvl={PASSWORD}"), false),
         (format!("login=nobody\npasswd={PASSWORD}\nlanplus=0"), false),
     ] {
-        let lines = lines.replace("cat secret", &format!("cat {}", secret_file().display()));
+        let lines = lines.replace("cat secret", &format!("cat {}", scripted.path().display()));
         let (run, seen, log, directory) = watched_run(&[], &format!("{base}{lines}\n"));
         assert_eq!(run.code, Some(i32::from(!fine)), "{run:?}");
         assert!(seen.iter().any(|(name, _)| name == "agent cmdline"), "the watcher saw nothing: {seen:?}");
@@ -156,16 +158,11 @@ fn nobody_else_can_read_them() {
                 "{secret}: {run:?}"
             );
         }
+        // fails, as it should, if the namespace's view of /dev were still mounted here
+        fs::remove_dir(directory.join("olddev")).unwrap();
         fs::remove_dir_all(directory).unwrap();
     }
     assert!(kinds.contains("child cmdline") && kinds.contains("child environ"), "{kinds:?}");
-}
-
-/// A file that holds the scripted password and stays until the process ends.
-fn secret_file() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("fence-secret-{}", std::process::id()));
-    fs::write(&path, SCRIPTED).unwrap();
-    path
 }
 
 /// A password on the command line stands in `/proc/PID/cmdline` until the agent has read it: it wipes it before anything slow.

@@ -44,6 +44,7 @@ fn target(address: SocketAddr) -> Target {
         packet_timeout: Duration::from_millis(400),
         connect_deadline: Instant::now() + Duration::from_secs(5),
         deadline: Instant::now() + Duration::from_secs(5),
+        interrupted: || false,
     }
 }
 

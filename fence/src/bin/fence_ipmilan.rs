@@ -228,6 +228,7 @@ impl Options {
             packet_timeout,
             connect_deadline: until,
             deadline: until,
+            interrupted: ocf_lib::fence::interrupted,
         })
     }
 
@@ -294,6 +295,7 @@ fn fence_error(error: &ipmi::Error) -> FenceError {
     match error {
         E::Invalid(_) | E::Local(_) => FenceError::usage(text),
         E::Resolve { .. } | E::Unreachable { .. } => FenceError::unreachable(text),
+        E::Interrupted => FenceError::interrupted(),
         E::TimedOut { .. } => FenceError::timed_out(text),
         E::WrongUser | E::WrongPassword | E::WrongKg { .. } => FenceError::login_denied(text),
         E::Privilege { .. } => FenceError::privilege(text),

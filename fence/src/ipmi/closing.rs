@@ -13,6 +13,8 @@ use super::transport::{Exchange, Patience};
 
 /// What closing may take beyond the deadline: the caller was promised an end, and the BMC a free slot.
 const CLOSING: Duration = Duration::from_millis(250);
+/// What closing may take after a signal: the process is ended by force three seconds after it.
+const CLOSING_SOON: Duration = Duration::from_secs(2);
 /// Where packets were lost: how long late answers are awaited before closing.
 const LISTENING: Duration = Duration::from_millis(40);
 /// Datagrams to close a session; half as many for one that was given up and is mostly forgotten by the BMC too.
@@ -31,7 +33,10 @@ impl Session {
             return;
         }
         let now = Instant::now();
-        let hard = self.target.deadline.max(now) + CLOSING;
+        // a caller that was asked to end does not wait for the whole deadline, but for the closing it does
+        let interrupted = (self.link.interrupted)();
+        self.link.interrupted = || false;
+        let hard = if interrupted { now + CLOSING_SOON } else { self.target.deadline.max(now) + CLOSING };
         if self.link.traffic.retransmissions > 0 {
             // an answer that is late may name a session that nobody else knows of
             self.link.pause(now + (self.target.packet_timeout / 8).min(LISTENING));

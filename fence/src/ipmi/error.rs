@@ -74,6 +74,8 @@ pub enum Error {
         /// The code.
         code: u8,
     },
+    /// The caller was asked to end.
+    Interrupted,
     /// A local socket or random number fault.
     Local(String),
 }
@@ -90,6 +92,7 @@ impl Error {
             | Self::CipherUnsupported { .. }
             | Self::NoVersion20
             | Self::AuthUnsupported
+            | Self::Interrupted
             | Self::Unsupported(_) => true,
             Self::Resolve { .. }
             | Self::Unreachable { .. }
@@ -157,6 +160,7 @@ impl fmt::Display for Error {
             Self::Completion { what, code } => {
                 write!(f, "{what} failed: completion code {code:02x}h, {}", completion_name(*code))
             }
+            Self::Interrupted => f.write_str("ended by a signal"),
             Self::Local(text) => write!(f, "local fault: {text}"),
         }
     }

@@ -136,6 +136,8 @@ pub struct Target {
     pub connect_deadline: Instant,
     /// When everything must be over.
     pub deadline: Instant,
+    /// True when the caller wants to end: every wait does then, and what is open is closed.
+    pub interrupted: fn() -> bool,
 }
 
 impl Target {
@@ -223,6 +225,7 @@ mod tests {
             packet_timeout: Duration::from_secs(1),
             connect_deadline: Instant::now(),
             deadline: Instant::now(),
+            interrupted: || false,
         };
         assert!(target.check().is_ok());
         assert!(Target { password: Zeroizing::new(vec![b'x'; 21]), ..target.clone() }.check().is_err());

@@ -131,7 +131,7 @@ impl Session {
         let mut failure = Error::TimedOut { waiting_for: "an answer of the bmc", maybe_done: false };
         loop {
             for address in &addresses {
-                let link = match Link::connect(*address, target.packet_timeout) {
+                let link = match Link::connect(*address, target.packet_timeout, target.interrupted) {
                     Ok(link) => link,
                     Err(error) => {
                         failure = error;

@@ -61,6 +61,8 @@ pub(super) struct Link {
     peer: String,
     /// Longest wait for one answer before the question is asked again.
     packet_timeout: Duration,
+    /// See [`super::Target::interrupted`]; no longer asked while closing.
+    pub interrupted: fn() -> bool,
     pub traffic: Traffic,
     /// Session ids that BMC answers to an open session request named, whether they were awaited or came doubled or late.
     pub heard: Vec<[u8; 4]>,
@@ -69,7 +71,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn connect(to: SocketAddr, packet_timeout: Duration) -> Result<Self, Error> {
+    pub(super) fn connect(
+        to: SocketAddr,
+        packet_timeout: Duration,
+        interrupted: fn() -> bool,
+    ) -> Result<Self, Error> {
         let peer = to.to_string();
         let any: IpAddr =
             if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -83,6 +89,7 @@ impl Link {
             socket,
             peer,
             packet_timeout,
+            interrupted,
             traffic: Traffic::default(),
             heard: Vec::new(),
             activated: Vec::new(),
@@ -193,6 +200,10 @@ impl Link {
             if left.is_zero() {
                 return Ok(None);
             }
+            // asked again after each EINTR, which is how a signal ends the wait below
+            if (self.interrupted)() {
+                return Err(ErrorKind::Interrupted.into());
+            }
             self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
             match self.socket.recv(&mut buffer) {
                 Ok(length) => return Ok(buffer.get(..length).map(<[u8]>::to_vec)),
@@ -207,6 +218,9 @@ impl Link {
     }
 
     fn refusal(&self, error: &std::io::Error, before: u32) -> Result<u32, Error> {
+        if error.kind() == ErrorKind::Interrupted {
+            return Err(Error::Interrupted);
+        }
         if before + 1 >= BELIEVED_REFUSALS {
             return Err(Error::Unreachable { host: self.peer.clone(), reason: plain(error) });
         }
@@ -311,7 +325,8 @@ mod tests {
     #[test]
     fn silence_is_asked_again_and_noise_is_dropped() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut link = Link::connect(server.local_addr().unwrap(), Duration::from_millis(100)).unwrap();
+        let mut link =
+            Link::connect(server.local_addr().unwrap(), Duration::from_millis(100), || false).unwrap();
         let thread = thread::spawn(move || {
             let mut buffer = [0; 8];
             for _ in 0..3 {
@@ -332,7 +347,7 @@ mod tests {
     fn a_closed_port_is_unreachable_and_a_mute_one_times_out() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let mut link = Link::connect(address, Duration::from_millis(80)).unwrap();
+        let mut link = Link::connect(address, Duration::from_millis(80), || false).unwrap();
         let patience = Patience { sends: 5, until: soon(), every: None, waiting_for: "x" };
         assert!(matches!(link.exchange(&mut Ping, patience), Err(Error::TimedOut { .. })));
         drop(socket);

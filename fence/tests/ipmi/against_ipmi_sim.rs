@@ -152,6 +152,7 @@ fn faulty_paths_lead_to_no_lie_and_no_hang() {
             packet_timeout: Duration::from_millis(120),
             connect_deadline: begun + time * 2 / 3,
             deadline: begun + time,
+            interrupted: || false,
             version: Version::V20 { suite: None },
             ..target(path.address())
         };

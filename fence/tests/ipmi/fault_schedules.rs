@@ -105,6 +105,7 @@ fn run(seed: u64, tally: &Tally) {
     let next = Target {
         connect_deadline: now + Duration::from_secs(4),
         deadline: now + Duration::from_secs(5),
+        interrupted: || false,
         ..wanted
     };
     let mut session =

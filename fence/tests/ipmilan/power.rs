@@ -226,6 +226,31 @@ fn a_signal_ends_the_wait_and_closes_the_session() {
     assert_eq!(bmc.open_sessions(), 0);
 }
 
+/// A BMC that falls silent holds nobody up who was asked to end, and still gets its session back.
+#[test]
+fn a_signal_ends_the_wait_for_a_silent_bmc_too() {
+    let bmc = bmc(Quirks::default());
+    let blackhole = Some((5, Duration::from_secs(60)));
+    let path =
+        FaultyPath::start(bmc.address(), Schedule { blackhole, ..Schedule::default() }, || {}).unwrap();
+    let command = super::agent::command(std::path::Path::new(super::agent::PROGRAM));
+    let begun = Instant::now();
+    let child =
+        super::agent::started(command, &at(path.address(), "action=status\nlanplus=1\nipmitool_timeout=9"));
+    while bmc.open_sessions() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = Instant::now();
+    std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    path.heal();
+    let run = super::agent::ended(child, begun);
+    assert_eq!((run.code, run.signal), (None, Some(15)), "{run:?}");
+    assert!(asked.elapsed() < Duration::from_millis(2500), "{run:?}");
+    assert_eq!(bmc.open_sessions_after(Duration::from_millis(200)), 0);
+}
+
 /// Each copy of an open session request takes a slot; those that lead nowhere are given back.
 #[test]
 fn doubled_packets_leave_no_slot_taken() {

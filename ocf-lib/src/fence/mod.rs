@@ -39,6 +39,7 @@ pub use error::{ErrorKind, FenceError};
 pub use external::{External, ExternalParam, Meaning, external_param};
 pub use log::{Level, Log};
 pub use option::{Adjust, Field, FromText, Kind, OptionDef, OptionSet, adjust, option};
+pub use process::asked_to_end as interrupted;
 pub use run::{Ended, World, run, run_fabric, run_fabric_in, run_in};
 pub use spec::{FenceSpec, Symlink, Table};
 pub use values::Values;

@@ -64,6 +64,11 @@ pub fn interrupted() -> Option<i32> {
     Some(SIGNAL.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
+/// True when a signal asked the agent to end, for a protocol client that waits by itself.
+pub fn asked_to_end() -> bool {
+    interrupted().is_some()
+}
+
 /// Ends the process by the signal that was caught; its parent sees that signal.
 pub fn die_by_signal() -> ! {
     give_up(0);

@@ -102,7 +102,7 @@ mod tests {
         let swallowed = Passage { delivered: None, ..passage(true, true) };
         // never heard of it, or only after its end
         assert!(blamed(&[passage(false, false), lost.clone()]));
-        assert!(path_is_to_blame(&[learnt.clone()], 0x0102_0304, before));
+        assert!(path_is_to_blame(std::slice::from_ref(&learnt), 0x0102_0304, before));
         // tried often enough, and tried too little
         let came = passage(true, true);
         assert!(blamed(&[learnt.clone(), came.clone(), lost.clone(), swallowed, lost.clone()]));

@@ -3,15 +3,14 @@
 use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
-const KERNEL_FACING: [(&str, &str); 17] = [
+const KERNEL_FACING: [(&str, &str); 16] = [
     ("agents/src/announce.rs", "raw sockets"),
     ("agents/src/netlink", "netlink sockets"),
     ("agents/src/netlink.rs", "netlink sockets"),
     ("agents/src/detached.rs", "fork and setsid of the announcer"),
-    ("agents/src/duplicate", "raw sockets"),
     ("agents/src/multicast_mac.rs", "ioctl on a socket"),
-    ("agents/src/namespace.rs", "setns"),
     ("agents/tests", "namespaces, raw sockets"),
+    ("conformance/src/host.rs", "namespaces, mounts, rights of a trial"),
     ("fence/src/ipmi/transport.rs", "UDP sockets"),
     ("fence/tests", "namespaces, core limits"),
     ("ocf-lib/src/cmd.rs", "process groups, pre_exec"),

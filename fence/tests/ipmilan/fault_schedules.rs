@@ -1,4 +1,4 @@
-//! Seeded faults between the program and the real `ipmi_sim`. `RINGFENCE_SCHEDULES` is their number (200 by default, 2000 in full);
+//! Seeded faults between the program and the real `ipmi_sim`. `RINGFENCE_SCHEDULES` is their number (200 by default, 2000 where `CI` is set);
 //! `RINGFENCE_SEED` runs a single one.
 //!
 //! What must hold whatever the network does: a success was true, by the chassis' own record; every run ends by the deadline that
@@ -194,7 +194,14 @@ fn no_schedule_leads_to_a_lie_a_hang_or_a_leak() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (first, count) = match number("RINGFENCE_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("RINGFENCE_SCHEDULES").unwrap_or(200)),
+        None => (
+            0,
+            number("RINGFENCE_SCHEDULES").unwrap_or(if std::env::var_os("CI").is_some() {
+                2000
+            } else {
+                200
+            }),
+        ),
     };
     let next = AtomicU64::new(first);
     let tally = Tally::default();

@@ -1,56 +1,151 @@
-//! Which actions a resource agent knows, and what it says of others.
+//! Which actions a resource agent knows, with which codes they answer, and what it says of others.
 
-use crate::case::{Case, Stop, Trial};
+use super::resource_ways::{call, must};
+use crate::call::{Call, End};
+use crate::case::{Case, Parameters, Stop, Trial};
 use crate::subject::Family;
+use std::ops::RangeInclusive;
 
 pub fn cases() -> Vec<Case> {
+    let case = |id, about, judge| Case::contract(id, Family::Resource, &["actions"], about, judge);
     vec![
-        Case::contract(
+        case(
             "resource/unknown-action",
-            Family::Resource,
-            &["actions"],
             "An action that the standard does not know is answered with 3, before parameters, programs or permissions are \
              looked at (OCF resource agent API 1.1, \"Resource agent actions\" and \"Exit status\").",
             unknown_action,
         ),
-        Case::contract(
-            "resource/stop-on-a-clean-host",
-            Family::Resource,
-            &["stop", "outage"],
-            "Stop of something that was never started is 0, with any parameter missing: any other code fences the node.",
-            stop_on_a_clean_host,
+        case(
+            "resource/extra-arguments",
+            "Arguments after the action are ignored: a later version of the API may use them (OCF resource agent API 1.1, \
+             \"Paths and invocation\").",
+            extra_arguments,
         ),
-        Case::contract(
-            "resource/probe-on-a-clean-host",
-            Family::Resource,
-            &["monitor", "outage"],
-            "A probe (monitor with interval 0) where nothing runs is 7, or 5 where software is missing: any other code \
-             makes the cluster believe that it is there and broken.",
-            probe_on_a_clean_host,
+        case(
+            "resource/declared-actions",
+            "Every action that the metadata promises answers something else than 3, \"not implemented\".",
+            declared_actions,
+        ),
+        case(
+            "resource/exit-codes",
+            "Each action ends by itself, with a code that the standard has for it: 7, 8 and 9 are answers of monitor and \
+             of role changes, all above 9 but 190 and 191 mean nothing to a manager.",
+            exit_codes,
         ),
     ]
 }
 
 fn unknown_action(trial: &mut Trial<'_>) -> Result<(), Stop> {
+    let none = Parameters::new();
+    let names: Vec<String> = trial
+        .subject
+        .metadata
+        .parameters()
+        .iter()
+        .filter_map(|parameter| parameter.attribute("name").map(str::to_owned))
+        .collect();
     for word in ["bogus", "Start", "start-it"] {
-        let answer = trial.run(&trial.subject.call(word))?;
-        trial.expect_code(&answer, &[3], &format!("action {word}"));
+        let plain = call(trial, word, &none);
+        must(trial, &plain, &[3], &format!("action {word} without parameters"))?;
+        let garbage = names.iter().fold(plain, |call, name| call.param(name, "\u{7}$(garbage)"));
+        must(trial, &garbage, &[3], &format!("action {word} with garbage in every parameter"))?;
+    }
+    for way in trial.ways.iter().filter(|way| !way.is_empty()) {
+        must(trial, &call(trial, "bogus", way), &[3], "action bogus")?;
     }
     Ok(())
 }
 
-fn stop_on_a_clean_host(trial: &mut Trial<'_>) -> Result<(), Stop> {
-    for way in [&Vec::new()].into_iter().chain(trial.ways) {
-        let answer = trial.run(&trial.subject.call("stop").params(way))?;
-        trial.expect_code(&answer, &[0], "stop of what was never started");
+fn extra_arguments(trial: &mut Trial<'_>) -> Result<(), Stop> {
+    for way in trial.ways {
+        for action in ["meta-data", "monitor", "stop"] {
+            let plain = call(trial, action, way);
+            let End::Code(code) = trial.run(&plain)?.end else { continue };
+            let more = plain.args(["stop", "-h", "\u{7}"]);
+            must(trial, &more, &[code], &format!("{action} with further arguments"))?;
+        }
     }
     Ok(())
 }
 
-fn probe_on_a_clean_host(trial: &mut Trial<'_>) -> Result<(), Stop> {
-    for way in [&Vec::new()].into_iter().chain(trial.ways) {
-        let answer = trial.run(&trial.subject.call("monitor").params(way))?;
-        trial.expect_code(&answer, &[5, 7], "probe where nothing runs");
+/// Declared actions in an order in which they make sense, the calls complete with what a manager adds.
+fn in_order(trial: &Trial<'_>, way: &Parameters) -> Vec<(String, Call)> {
+    let rank = |action: &str| match action {
+        "meta-data" => 0,
+        "validate-all" => 1,
+        "monitor" | "status" => 2,
+        "start" => 3,
+        "promote" => 4,
+        "demote" => 6,
+        "stop" => 7,
+        _ => 5,
+    };
+    let mut actions: Vec<String> = trial.subject.actions().into_iter().map(str::to_owned).collect();
+    actions.sort_by_key(|action| (rank(action), action.clone()));
+    actions.dedup();
+    let whole = |action: &str| {
+        call(trial, action, way)
+            .param("CRM_meta_migrate_source", "n1")
+            .param("CRM_meta_migrate_target", "n2")
+            .param("CRM_meta_notify_type", "pre")
+            .param("CRM_meta_notify_operation", "stop")
+    };
+    actions.iter().map(|action| (action.clone(), whole(action))).collect()
+}
+
+fn declared_actions(trial: &mut Trial<'_>) -> Result<(), Stop> {
+    for way in trial.ways {
+        for (action, call) in in_order(trial, way) {
+            // What LSB calls "not running" is 3 too, and a status is often answered in its words.
+            if action == "status" {
+                continue;
+            }
+            let answer = trial.run(&call)?;
+            trial.expect(!answer.is(3), || format!("{action} is declared and answers 3"), &answer);
+        }
     }
     Ok(())
+}
+
+/// What the standard has for an action.
+fn codes_of(action: &str) -> (RangeInclusive<i32>, &'static [i32]) {
+    match action {
+        "meta-data" => (0..=0, &[]),
+        "monitor" | "status" => (0..=9, &[190, 191]),
+        "start" | "stop" | "validate-all" | "notify" => (0..=6, &[]),
+        _ => (0..=9, &[]),
+    }
+}
+
+fn exit_codes(trial: &mut Trial<'_>) -> Result<(), Stop> {
+    let none = Parameters::new();
+    let given = trial.ways.iter().filter(|way| !way.is_empty());
+    for way in std::iter::once(&none).chain(given) {
+        for (action, call) in in_order(trial, way) {
+            let answer = trial.run(&call)?;
+            let (range, more) = codes_of(&action);
+            let good = answer.code().is_some_and(|code| range.contains(&code) || more.contains(&code));
+            let what = || {
+                let end = match answer.end {
+                    End::Hung => "not ended when its timeout was over".to_owned(),
+                    End::Code(_) | End::Signal(_) => answer.end.to_string(),
+                };
+                format!(
+                    "{action}: {end}, where {} to {}{} are defined",
+                    range.start(),
+                    range.end(),
+                    and(more)
+                )
+            };
+            trial.expect(good, what, &answer);
+            if answer.end == End::Hung {
+                return Err(Stop::Enough);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn and(codes: &[i32]) -> String {
+    codes.iter().fold(String::new(), |text, code| text + ", " + &code.to_string())
 }

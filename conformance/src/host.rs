@@ -150,6 +150,12 @@ fn devices() -> Result<(), String> {
     for folder in ["/dev/shm", "/dev/pts"] {
         fs::create_dir_all(folder).map_err(|why| format!("{folder}: {why}"))?;
     }
+    // Agents that drive a terminal program (ssh, telnet) need terminals.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let options = Some("newinstance,ptmxmode=0666,mode=620");
+    if mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, options).is_ok() {
+        std::os::unix::fs::symlink("pts/ptmx", "/dev/ptmx").map_err(|why| why.to_string())?;
+    }
     for (name, to) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         std::os::unix::fs::symlink(to, Path::new("/dev").join(name)).map_err(|why| why.to_string())?;
     }

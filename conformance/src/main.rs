@@ -66,7 +66,7 @@ fn command() -> Command {
         Arg::new("format")
             .long("format")
             .help("form of the report")
-            .value_parser(["text", "json"])
+            .value_parser(report::WORDS)
             .default_value("text"),
         Arg::new("output").long("output").short('o').help("file for the report").value_name("FILE"),
         Arg::new("verbose").long("verbose").short('v').help("show what held, too").action(ArgAction::SetTrue),
@@ -136,10 +136,7 @@ fn check(args: &ArgMatches) -> Result<u8, String> {
     let chosen: Vec<&Case> = cases.iter().filter(|case| choice.takes(case)).collect();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let outcomes = run::all(&charges, &chosen, number(args, "seed", 1)?, number(args, "jobs", cores)?);
-    let format = match args.get_one::<String>("format").map(String::as_str) {
-        Some("json") => Format::Json,
-        _ => Format::Text,
-    };
+    let format = Format::named(args.get_one::<String>("format").map_or("text", String::as_str));
     let text = report::write(format, &outcomes, args.get_flag("verbose"));
     match args.get_one::<String>("output") {
         Some(file) => std::fs::write(file, text).map_err(|why| format!("{file}: {why}"))?,

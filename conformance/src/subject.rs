@@ -32,8 +32,18 @@ pub struct Subject {
 impl Subject {
     /// Asks the program what it is. `Err`: it is no agent, in a line that says why.
     pub fn recognise(path: &Path) -> Result<Self, String> {
-        let path = path.canonicalize().map_err(|why| format!("{}: {why}", path.display()))?;
+        let cannot = |why| format!("{}: {why}", path.display());
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // The last part is kept: an agent may answer to several names, each a link.
+        let folder = path.canonicalize().and_then(|_| {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).canonicalize()
+        });
+        let path = folder.map_err(cannot)?.join(&name);
+        // An argument that a fence agent does not know leaves it with its default: to reboot.
+        if name.starts_with("fence_") {
+            return Self::recognise_fence(path, name);
+        }
         let as_resource = Call::pacemaker(&path, &name, "meta-data").run()?;
         let resource = document::parse(&as_resource.out);
         if let Ok(metadata) = &resource
@@ -42,6 +52,10 @@ impl Subject {
         {
             return Ok(Self { path, name, family: Family::Resource, metadata: metadata.clone() });
         }
+        Self::recognise_fence(path, name).map_err(|why| format!("{why}; meta-data: {}", as_resource.end))
+    }
+
+    fn recognise_fence(path: PathBuf, name: String) -> Result<Self, String> {
         let as_fence = Call::fencer(&path, "action=metadata\n").run()?;
         match document::parse(&as_fence.out) {
             Ok(metadata) if metadata.name == "resource-agent" => {
@@ -49,9 +63,8 @@ impl Subject {
             }
             Ok(metadata) => Err(format!("{}: its metadata is a <{}>", path.display(), metadata.name)),
             Err(why) => Err(format!(
-                "{}: no agent: meta-data ({}) and action=metadata ({}) give no document: {why}",
+                "{}: no agent: action=metadata ({}) gives no document: {why}",
                 path.display(),
-                as_resource.end,
                 as_fence.end
             )),
         }

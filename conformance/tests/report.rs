@@ -2,6 +2,13 @@
 //!
 //! Needs root, as the judge does: without it the tests fail, they do not skip.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test: what goes wrong must end it"
+)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! JUnit XML: a suite for each agent; a finding is a failure, what could not be judged an error.
+//! `JUnit` XML: a suite for each agent; a finding is a failure, what could not be judged an error.
 
 use super::{counts, escaped};
 use crate::run::Outcome;

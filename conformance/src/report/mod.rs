@@ -15,7 +15,7 @@ pub enum Format {
     Text,
     /// Test Anything Protocol, version 14.
     Tap,
-    /// The XML that CI systems read, as Jenkins' JUnit plugin describes it.
+    /// The XML that CI systems read, as Jenkins' `JUnit` plugin describes it.
     Junit,
     Json,
     /// One page that needs nothing else.

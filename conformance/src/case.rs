@@ -106,10 +106,6 @@ impl<'a> Trial<'a> {
         self.expect(good, || format!("{doing}: {} instead of {}", answer.end, wanted(codes)), answer);
     }
 
-    pub fn found_nothing(&self) -> bool {
-        self.findings.is_empty()
-    }
-
     fn into_verdict(self, end: Result<(), Stop>) -> Verdict {
         match end {
             _ if !self.findings.is_empty() => Verdict::Broken(self.findings),

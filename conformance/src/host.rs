@@ -4,7 +4,7 @@
 //! processes of its trial, no real devices, a read-only disk with a few empty folders, a network of its own, and it has
 //! no right to boot, load modules, or reach hardware.
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -180,11 +180,6 @@ fn mask(file: &str) {
     if Path::new(file).exists() {
         let _ = bind(Path::new("/dev/null"), Path::new(file));
     }
-}
-
-/// Takes a mount away again, for cases that put one up.
-pub fn unmount(at: &Path) {
-    let _ = umount2(at, MntFlags::MNT_DETACH);
 }
 
 /// `lo` up, and the pair `judge0` (192.0.2.1/24, 2001:db8::1/64) and `judge1`. A host without `ip` has no network:

@@ -105,7 +105,7 @@ fn private_mounts() -> Result<(), String> {
         .map_err(|e| format!("separate the mounts: {}", e.desc()))
 }
 
-/// Every mount becomes read-only (mount_setattr(2), Linux 5.12).
+/// Every mount becomes read-only (`mount_setattr(2)`, Linux 5.12).
 fn read_only() -> Result<(), String> {
     #[repr(C)]
     struct Attributes {
@@ -182,7 +182,7 @@ fn mask(file: &str) {
     }
 }
 
-/// `lo` up, and the pair `judge0` (192.0.2.1/24, 2001:db8::1/64) and `judge1`. A host without `ip` has no network:
+/// `lo` up, and the pair `judge0` (`192.0.2.1/24`, `2001:db8::1/64`) and `judge1`. A host without `ip` has no network:
 /// the cases that need one say so.
 fn network() {
     for words in [

@@ -130,10 +130,10 @@ fn one_cell(page: &mut String, outcome: &Outcome, at: usize) {
 fn details(page: &mut String, at: usize, outcome: &Outcome, known: &Known) {
     let (agent, case) = (escaped(&outcome.agent), escaped(&outcome.case));
     let (verdict, tags) = (outcome.verdict.verdict, tags(known, &outcome.case));
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<details id=\"o{at}\" data-agent=\"{agent}\" data-case=\"{case}\" data-tags=\"{tags}\"><summary><span \
-         class=\"mark {verdict}\">{} {verdict}</span><b>{agent}</b>{case}</summary><div class=\"inside\">\n",
+         class=\"mark {verdict}\">{} {verdict}</span><b>{agent}</b>{case}</summary><div class=\"inside\">",
         mark(verdict)
     );
     if let Some((about, _)) = known.get(&outcome.case) {

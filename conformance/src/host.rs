@@ -77,6 +77,10 @@ fn furnish(subject: &Path) -> Result<(), String> {
     mount_at("proc", "/proc", "proc", MsFlags::empty())?;
     let _ = mount_at("sysfs", "/sys", "sysfs", MsFlags::MS_RDONLY);
     mask("/proc/sysrq-trigger");
+    // These are not the trial's own: what is written there, the real host obeys. /proc/sys/net is.
+    for folder in ["/proc/sys/kernel", "/proc/sys/vm", "/proc/sys/fs", "/proc/irq", "/proc/bus"] {
+        read_only_folder(folder)?;
+    }
     for place in ["/run/resource-agents", "/run/lock", "/run/tmp", OWN] {
         fs::create_dir_all(place).map_err(|why| format!("{place}: {why}"))?;
     }
@@ -174,6 +178,17 @@ fn mount_at(source: &str, at: &str, kind: &str, flags: MsFlags) -> Result<(), St
 fn bind(source: &Path, at: &Path) -> Result<(), String> {
     mount(Some(source), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .map_err(|e| format!("bind {}: {}", at.display(), e.desc()))
+}
+
+/// A folder that may be read but not written; one that is not there is fine.
+fn read_only_folder(folder: &str) -> Result<(), String> {
+    if !Path::new(folder).is_dir() {
+        return Ok(());
+    }
+    bind(Path::new(folder), Path::new(folder))?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, folder, None::<&str>, flags, None::<&str>)
+        .map_err(|e| format!("make {folder} read-only: {}", e.desc()))
 }
 
 fn mask(file: &str) {

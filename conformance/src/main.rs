@@ -8,6 +8,7 @@
 mod behaviour;
 mod call;
 mod case;
+mod compare;
 mod contract;
 mod document;
 mod faults;
@@ -31,11 +32,16 @@ use suite::Choice;
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
+    if let Err(mistakes) = behaviour::load() {
+        let _ =
+            writeln!(std::io::stderr(), "{mistakes}\nringfence-conformance: these case files cannot be read");
+        return ExitCode::from(2);
+    }
     let result = match matches.subcommand() {
-        Some(("check", args)) => check(args),
+        Some(("check" | "replay", args)) => check(args),
+        Some(("compare", args)) => compare(args),
         Some(("list", args)) => Ok(list(&choice(args))),
         Some(("explain", args)) => explain(args),
-        Some(("replay", args)) => check(args),
         Some(("__trial", args)) => return trial(args),
         _ => Ok(2),
     };
@@ -71,6 +77,11 @@ fn command() -> Command {
         Arg::new("output").long("output").short('o').help("file for the report").value_name("FILE"),
         Arg::new("verbose").long("verbose").short('v').help("show what held, too").action(ArgAction::SetTrue),
     ];
+    let comparing: Vec<Arg> = running
+        .iter()
+        .filter(|arg| matches!(arg.get_id().as_str(), "seed" | "jobs" | "verbose"))
+        .cloned()
+        .collect();
     Command::new("ringfence-conformance")
         .about("Judges OCF resource agents and fence agents")
         .version(env!("CARGO_PKG_VERSION"))
@@ -83,6 +94,7 @@ fn command() -> Command {
                 .args(selection.clone())
                 .args(running.clone()),
         )
+        .subcommand(compare::command().args(selection.clone()).args(comparing))
         .subcommand(Command::new("list").about("names the cases").args(selection.clone()))
         .subcommand(
             Command::new("explain")
@@ -143,6 +155,27 @@ fn check(args: &ArgMatches) -> Result<u8, String> {
         None => std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("stdout: {why}"))?,
     }
     Ok(status(&outcomes, unknown))
+}
+
+fn compare(args: &ArgMatches) -> Result<u8, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("needs root: each trial gets namespaces of its own".to_owned());
+    }
+    let choice = choice(args);
+    let cases = suite::all();
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let path = |name| args.get_one::<String>(name).map(Path::new);
+    compare::compare(&compare::Task {
+        theirs: path("theirs").ok_or("--theirs is missing")?,
+        ours: path("ours").ok_or("--ours is missing")?,
+        agents: args.get_many::<String>("agent").map(|all| all.cloned().collect()).unwrap_or_default(),
+        divergences: path("divergences"),
+        cases: cases.iter().filter(|case| choice.takes(case)).collect(),
+        known: cases.iter().map(|case| case.id.clone()).collect(),
+        seed: number(args, "seed", 1)?,
+        jobs: number(args, "jobs", cores)?,
+        verbose: args.get_flag("verbose"),
+    })
 }
 
 /// Findings outrank what could not be judged; nothing judged at all is no pass.

@@ -1,7 +1,120 @@
 //! Behaviour cases of single agents, in a small vocabulary: given, with, run, expect, then observe.
+//!
+//! A case is text in `conformance/cases/<Agent>/*.case`, built in; CONTRIBUTING.md has an example. With
+//! `RINGFENCE_CASES=DIR` the cases of `DIR/<Agent>/*.case` take their place, for trying one out.
 
-use crate::case::Case;
+mod language;
+mod observe;
+mod parse;
+mod place;
+mod play;
+mod wire;
+mod words;
+
+use crate::case::{Case, Parameters};
+use crate::subject::Family;
+use language::Script;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Agent, file, text.
+const BUILT_IN: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/case_files.rs"));
+
+/// All that was read, or every mistake in it.
+static LOADED: OnceLock<Result<Book, String>> = OnceLock::new();
+
+struct Book {
+    scripts: Vec<Script>,
+    ways: Vec<(String, Parameters)>,
+}
+
+/// Reads all case files; to be called before anything else, while their folder can be seen. `Err`: each mistake in a
+/// line with file and line number.
+pub fn load() -> Result<(), String> {
+    book().as_ref().map(|_| ()).map_err(Clone::clone)
+}
 
 pub fn all() -> Vec<Case> {
-    Vec::new()
+    book().as_ref().map(|book| book.scripts.iter().map(case).collect()).unwrap_or_default()
+}
+
+/// Ways to run an agent on a trial's host, as its case files tell them; one without parameters when they tell none.
+pub fn ways(agent: &str) -> Vec<Parameters> {
+    let told: Vec<Parameters> = book()
+        .as_ref()
+        .map(|book| book.ways.iter().filter(|(of, _)| of == agent).map(|(_, way)| way.clone()).collect())
+        .unwrap_or_default();
+    if told.is_empty() { vec![Parameters::new()] } else { told }
+}
+
+fn book() -> &'static Result<Book, String> {
+    LOADED.get_or_init(|| {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the judge is its own program: it shares nothing with ocf-lib"
+        )]
+        let folder = std::env::var_os("RINGFENCE_CASES");
+        match folder.filter(|folder| !folder.is_empty()) {
+            Some(folder) => read(&gather(Path::new(&folder))?),
+            None => read(BUILT_IN),
+        }
+    })
+}
+
+fn read<T: AsRef<str>>(files: &[(T, T, T)]) -> Result<Book, String> {
+    let mut book = Book { scripts: Vec::new(), ways: Vec::new() };
+    let mut mistakes = Vec::new();
+    for (agent, name, text) in files {
+        match parse::file(agent.as_ref(), name.as_ref(), text.as_ref()) {
+            Ok(parsed) => {
+                for script in parsed.scripts {
+                    if let Some(other) = book.scripts.iter().find(|other| other.id() == script.id()) {
+                        mistakes.push(format!(
+                            "{}: {} stands in {} too",
+                            script.file,
+                            script.id(),
+                            other.file
+                        ));
+                    }
+                    book.scripts.push(script);
+                }
+                book.ways.extend(parsed.ways.into_iter().map(|way| (agent.as_ref().to_owned(), way)));
+            }
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    if mistakes.is_empty() { Ok(book) } else { Err(mistakes.join("\n")) }
+}
+
+/// The case files in a folder, in a stable order.
+fn gather(folder: &Path) -> Result<Vec<(String, String, String)>, String> {
+    let told = |path: &Path, why: std::io::Error| format!("{}: {why}", path.display());
+    let inside = |folder: &Path| -> Result<Vec<_>, String> {
+        let entries = std::fs::read_dir(folder).map_err(|why| told(folder, why))?;
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        Ok(paths)
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut files = Vec::new();
+    for agent in inside(folder)?.iter().filter(|path| path.is_dir()) {
+        for file in inside(agent)?.iter().filter(|path| path.extension().is_some_and(|end| end == "case")) {
+            let text = std::fs::read_to_string(file).map_err(|why| told(file, why))?;
+            files.push((name(agent), name(file), text));
+        }
+    }
+    Ok(files)
+}
+
+fn case(script: &Script) -> Case {
+    let told = script.clone();
+    Case {
+        id: script.id(),
+        family: Family::Resource,
+        agent: Some(script.agent.clone()),
+        level: script.level,
+        tags: vec!["behaviour".to_owned()],
+        about: format!("{} ({})", script.about, script.file),
+        judge: Box::new(move |trial| play::play(&told, trial)),
+    }
 }

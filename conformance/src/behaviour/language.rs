@@ -1,0 +1,163 @@
+//! The vocabulary of behaviour cases as types: what a line of a `.case` file can say.
+
+use crate::case::{Level, Parameters};
+use std::time::Duration;
+
+/// One case, as its file tells it.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The agent, after the folder of the file.
+    pub agent: String,
+    pub name: String,
+    /// `IPaddr2/labels.case`, for findings.
+    pub file: String,
+    pub about: String,
+    pub level: Level,
+    /// Programs without which the case cannot be judged.
+    pub needs: Vec<String>,
+    /// Statements with their line numbers, in order.
+    pub steps: Vec<(usize, Step)>,
+    /// The same as it stands in the file.
+    pub lines: Vec<(usize, String)>,
+}
+
+/// A statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Given(Given),
+    With(Parameters),
+    Without(Vec<String>),
+    Run(Run),
+    Expect(Expect),
+    Observe(Observe),
+}
+
+/// Something that is so, or happens, without the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Calls of `ip`, with what stands behind it.
+    Ip(Vec<Vec<String>>),
+    /// A link is switched; `peer` is the other end of the interface's cable.
+    Link {
+        name: String,
+        up: bool,
+        peer: bool,
+    },
+    NoAddress(String),
+    File {
+        path: String,
+        text: String,
+    },
+    NoFile(String),
+    Folder(String),
+    Environment(String, Option<String>),
+    Setting(String, String),
+    NoProgram(String),
+    Nobody,
+    Pass(Duration),
+}
+
+/// A call of the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub action: String,
+    /// A monitor with an interval; else the interval is 0, a probe.
+    pub recurring: bool,
+    /// `OCF_CHECK_LEVEL`.
+    pub level: Option<String>,
+}
+
+/// What the last call must have answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Code(Vec<i32>),
+    Reason(String),
+    NoReason,
+    Says { stream: Stream, not: bool, text: String },
+    Under(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// What somebody other than the agent must see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observe {
+    pub not: bool,
+    pub thing: Thing,
+    /// For how long it may still become true.
+    pub within: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    Address(Address),
+    Route {
+        destination: String,
+        dev: Option<String>,
+        metric: Option<u64>,
+    },
+    Link {
+        name: String,
+        up: bool,
+    },
+    Rule(String),
+    AddressLabel {
+        prefix: String,
+        label: String,
+    },
+    File {
+        path: String,
+        holds: Option<String>,
+    },
+    Process(String),
+    Packet {
+        kind: Kind,
+        address: String,
+        times: usize,
+    },
+    /// Addresses, routes, labels, rules and files of the run directory are as before the first call.
+    NothingLeft,
+}
+
+/// An entry of `ip address`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    pub local: String,
+    pub prefix: Option<u64>,
+    pub dev: Option<String>,
+    pub label: Option<String>,
+    /// `none`: the entry has no broadcast address.
+    pub broadcast: Option<String>,
+    /// Names of `ip -j`, and whether they are set.
+    pub flags: Vec<(String, bool)>,
+    pub metric: Option<u64>,
+    pub namespace: Option<String>,
+    /// How many entries there are.
+    pub times: Option<usize>,
+}
+
+/// What is heard at the other end of the cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ARP with this sender address, request or reply.
+    Arp,
+    /// `ICMPv6` neighbour advertisement for this target (RFC 4861, 4.4).
+    Advertisement,
+}
+
+impl Script {
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.agent, self.name)
+    }
+
+    /// Whether something is listened for at the peer.
+    pub fn listens(&self) -> bool {
+        self.steps.iter().any(|(_, step)| {
+            matches!(step, Step::Observe(observe) if matches!(observe.thing, Thing::Packet { .. }))
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Carrying a behaviour case out, statement by statement. It ends at the first that does not hold: what comes behind
+//! it would only tell of the same.
+
+use super::language::{Expect, Run, Script, Step, Stream};
+use super::observe::{Observer, snapshot};
+use super::place::{self, Callable};
+use super::wire::Ear;
+use crate::call::Answer;
+use crate::case::{Level, Parameters, Stop, Trial};
+use crate::tool;
+
+pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
+    for program in &script.needs {
+        if !tool::is_there(program) {
+            return Err(Stop::CannotJudge(format!("needs {program}, which is not installed")));
+        }
+    }
+    let networked = script.level != Level::Stub;
+    let mut observer = Observer { ear: None, before: None };
+    if networked {
+        if !tool::is_there("ip") {
+            return Err(Stop::CannotJudge("needs ip (iproute2), which is not installed".to_owned()));
+        }
+        place::network()?;
+        if script.listens() {
+            observer.ear = Some(Ear::open()?);
+        }
+    }
+    let mut callable = Callable::default();
+    let mut parameters = Parameters::new();
+    let mut last: Option<Answer> = None;
+    for (line, step) in &script.steps {
+        let at = format!("{}:{line}", script.file);
+        match step {
+            Step::Given(given) => place::make(given, &mut callable).map_err(|why| format!("{at}: {why}"))?,
+            Step::With(pairs) => {
+                parameters.retain(|(name, _)| pairs.iter().all(|(other, _)| other != name));
+                parameters.extend(pairs.iter().cloned());
+            }
+            Step::Without(names) => parameters.retain(|(name, _)| !names.contains(name)),
+            Step::Run(run) => {
+                if networked && observer.before.is_none() {
+                    observer.before = Some(snapshot()?);
+                }
+                last = Some(trial.run(&call(run, trial, &parameters, &callable))?);
+            }
+            Step::Expect(expect) => {
+                if let Some(answer) = &last
+                    && let Some(wrong) = wrong(expect, answer)
+                {
+                    trial.find(format!("{at}: {wrong}"), Some(answer));
+                    return Err(Stop::Enough);
+                }
+            }
+            Step::Observe(observe) => {
+                if let Some(seen) = observer.look(observe).map_err(|why| format!("{at}: {why}"))? {
+                    let wanted = words(script, *line);
+                    trial.find(format!("{at}: {wanted} does not hold; seen: {seen}"), last.as_ref());
+                    return Err(Stop::Enough);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn call(run: &Run, trial: &Trial<'_>, parameters: &Parameters, callable: &Callable) -> crate::call::Call {
+    let call = trial.subject.call(&run.action);
+    let call = if run.recurring { call.recurring() } else { call };
+    let call = match &run.level {
+        Some(level) => {
+            call.param("CRM_meta_OCF_CHECK_LEVEL", level.as_str()).env("OCF_CHECK_LEVEL", level.as_str())
+        }
+        None => call,
+    };
+    callable.applied(call.params(parameters))
+}
+
+fn wrong(expect: &Expect, answer: &Answer) -> Option<String> {
+    let reasons = answer.reasons();
+    match expect {
+        Expect::Code(codes) => {
+            let good = answer.code().is_some_and(|code| codes.contains(&code));
+            let wanted: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            (!good).then(|| format!("{} instead of {}", answer.end, wanted.join(" or ")))
+        }
+        Expect::Reason(text) => {
+            let good = reasons.iter().any(|reason| reason.contains(text.as_str()));
+            (!good).then(|| format!("no exit reason holds '{text}'"))
+        }
+        Expect::NoReason => (!reasons.is_empty())
+            .then(|| format!("there should be no exit reason, but: {}", reasons.join("; "))),
+        Expect::Says { stream, not, text } => {
+            let (name, said) = match stream {
+                Stream::Out => ("standard output", &answer.out),
+                Stream::Err => ("standard error", &answer.err),
+            };
+            let should = if *not { "should not hold" } else { "should hold" };
+            (said.contains(text.as_str()) == *not).then(|| format!("{name} {should} '{text}'"))
+        }
+        Expect::Under(span) => (answer.took > *span).then(|| {
+            format!("it took {:.2} s, not under {:.2} s", answer.took.as_secs_f64(), span.as_secs_f64())
+        }),
+    }
+}
+
+/// A statement as it stands in its file.
+fn words(script: &Script, line: usize) -> String {
+    script
+        .lines
+        .iter()
+        .find(|(number, _)| *number == line)
+        .map_or_else(String::new, |(_, text)| format!("'{text}'"))
+}

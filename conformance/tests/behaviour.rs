@@ -1,0 +1,151 @@
+//! Behaviour cases and `compare`, as a person runs them: on stub agents that break something, and on ours beside
+//! upstream's. Needs root: without it these tests fail, they never pass.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that runs the judge")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CASE: &str = "case quiet\n  about a small thing that one of two agents does wrong\n  level stub\n  run start\n  expect 0\n";
+const ENTRY: &str =
+    "[[divergence]]\nagent = \"Stub\"\nid = \"it\"\nkind = \"stricter\"\nwhat = \"w\"\nwhy = \"y\"\n";
+
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    /// Two stub agents whose start ends with these codes, and one case.
+    fn new(case: &str, theirs: u8, ours: u8) -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        for (folder, code) in [("theirs", theirs), ("ours", ours)] {
+            let agent = bench.path(folder).join("Stub");
+            fs::create_dir_all(bench.path(folder)).unwrap();
+            let script = format!(
+                "#!/bin/sh\ncase $1 in\nmeta-data) echo '<resource-agent name=\"Stub\"><actions><action name=\"start\"/>\
+                </actions></resource-agent>';;\nstart) exit {code};;\nesac\n"
+            );
+            fs::write(&agent, script).unwrap();
+            fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::create_dir_all(bench.path("cases/Stub")).unwrap();
+        fs::write(bench.path("cases/Stub/small.case"), case).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn judge(&self, args: &[&str]) -> (Option<i32>, String) {
+        run(Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
+            .args(args)
+            .env("RINGFENCE_CASES", self.path("cases")))
+    }
+
+    fn compare(&self, entries: &str) -> (Option<i32>, String) {
+        fs::write(self.path("d.toml"), entries).unwrap();
+        let place = |name| self.path(name).display().to_string();
+        let (theirs, ours, list) = (place("theirs"), place("ours"), place("d.toml"));
+        self.judge(&[
+            "compare",
+            "--theirs",
+            &theirs,
+            "--ours",
+            &ours,
+            "--divergences",
+            &list,
+            "--tag",
+            "behaviour",
+        ])
+    }
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn mistakes_in_a_case_are_told_with_file_and_line() {
+    for (case, told) in [
+        ("case a\n  about long enough to be a sentence\n  dance\n", "Stub/small.case:3: 'dance' is no verb"),
+        ("with a=b\n", "Stub/small.case:1: 'with' before the first 'case'"),
+        (&CASE.replace("expect 0", "expect well"), "Stub/small.case:5: 'expect' takes"),
+        (&CASE.replace("  expect 0\n", ""), "Stub/small.case:4: nobody looks how 'run start' ends"),
+        (&CASE.replace("run start", "run start twice"), "Stub/small.case:4: 'twice'"),
+        (
+            &CASE.replace("run start", "given file /etc/passwd holds x\n  run start"),
+            "Stub/small.case:4: '/etc/passwd'",
+        ),
+        (&CASE.replace("run start", "with \"a=b"), "Stub/small.case:4: a quote is not closed"),
+        (&format!("{CASE}{CASE}"), "Stub/quiet stands in"),
+    ] {
+        let (code, said) = Bench::new(case, 0, 0).judge(&["list"]);
+        assert!(code == Some(2) && said.contains(told), "{case}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_case_breaks_on_an_agent_that_does_otherwise() {
+    let bench = Bench::new(CASE, 0, 1);
+    let agent = |name| bench.path(name).join("Stub").display().to_string();
+    assert_eq!(bench.judge(&["check", &agent("theirs"), "--tag", "behaviour"]).0, Some(0));
+    let (code, said) = bench.judge(&["check", &agent("ours"), "--tag", "behaviour"]);
+    assert!(code == Some(1) && said.contains("small.case:5: exit 1 instead of 0"), "{code:?} {said}");
+}
+
+#[test]
+fn a_difference_needs_its_entry_and_an_entry_its_difference() {
+    let named = |case: &str| format!("{ENTRY}cases = [\"{case}\"]\n");
+    for (theirs, ours, entries, code, told) in [
+        (0, 0, String::new(), 0, "1 agree"),
+        (0, 1, String::new(), 1, "holds for theirs alone, and no divergence names it"),
+        (1, 0, String::new(), 1, "holds for ours alone, and no divergence names it"),
+        (1, 0, named("Stub/quiet"), 0, "1 differ as intended"),
+        (0, 0, named("Stub/quiet"), 1, "is stale"),
+        (0, 0, named("Stub/loud"), 1, "no case is called Stub/loud"),
+        (1, 0, ENTRY.to_owned(), 1, "no case shows it"),
+        (1, 1, named("Stub/quiet"), 1, "holds for neither"),
+        (1, 0, named("Stub/quiet") + &named("Stub/quiet"), 1, "named by another divergence"),
+        (0, 0, "[[divergence]]\nid = 1\n".to_owned(), 2, "d.toml"),
+    ] {
+        let (ended, said) = Bench::new(CASE, theirs, ours).compare(&entries);
+        assert!(ended == Some(code) && said.contains(told), "{theirs} {ours} {entries}: {ended:?} {said}");
+    }
+}
+
+/// The tree that `RINGFENCE_INSTALLED` names, else one built now.
+fn installed(scratch: &Path) -> PathBuf {
+    if let Some(tree) = std::env::var_os("RINGFENCE_INSTALLED").filter(|tree| !tree.is_empty()) {
+        return PathBuf::from(tree);
+    }
+    let mut install = Command::new(env!("CARGO"));
+    install
+        .args(["run", "--quiet", "-p", "xtask", "--", "install", "--profile", "dev", "--destdir"])
+        .arg(scratch);
+    let (code, said) = run(&mut install);
+    assert_eq!(code, Some(0), "{said}");
+    scratch.to_owned()
+}
+
+#[test]
+fn ours_and_upstreams_agree_or_have_their_entry() {
+    let scratch = tempfile::tempdir().unwrap();
+    let ours = installed(scratch.path()).join("usr/lib/ocf/resource.d/ringfence");
+    let (code, said) = run(Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
+        .args([
+            "compare",
+            "--theirs",
+            "/usr/lib/ocf/resource.d/heartbeat",
+            "--tag",
+            "behaviour",
+            "--jobs",
+            "4",
+        ])
+        .args(["--agent", "IPaddr2", "--agent", "Dummy", "--agent", "Stateful", "--divergences"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/divergences.toml"))
+        .arg("--ours")
+        .arg(ours));
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -10,6 +10,7 @@ const KERNEL_FACING: [(&str, &str); 16] = [
     ("agents/src/detached.rs", "fork and setsid of the announcer"),
     ("agents/src/multicast_mac.rs", "ioctl on a socket"),
     ("agents/tests", "namespaces, raw sockets"),
+    ("conformance/src/behaviour/wire.rs", "the packet socket of what is heard at the peer"),
     ("conformance/src/host.rs", "namespaces, mounts, rights of a trial"),
     ("fence/src/ipmi/transport.rs", "UDP sockets"),
     ("fence/tests", "namespaces, core limits"),

@@ -1,15 +1,9 @@
 //! A complete resource agent of a third party: a "lamp" that is on while a file exists.
 //! Copy it into a crate of your own whose only dependency is `ocf-lib`, and change the four functions.
 
-use ocf_lib::agent::{Agent, Faults, State, Verb};
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::param::{AbsolutePath, param};
-use ocf_lib::runfile::RunFile;
-use ocf_lib::spec::{Spec, action};
-use std::process::ExitCode;
+use ocf_lib::resource::prelude::*;
 
-ocf_lib::params! {
+params! {
     struct Params {
         socket: AbsolutePath => param("socket").required().unique("socket").short("File that is the lamp"),
         watts: u32 => param("watts").default("40").reloadable().short("How bright it is"),
@@ -51,5 +45,5 @@ impl Agent for Lamp {
 }
 
 fn main() -> ExitCode {
-    ocf_lib::run::run::<Lamp>()
+    run::<Lamp>()
 }

@@ -3,7 +3,6 @@
 //! A child has its own process group, which is killed as a whole at the deadline, and dies with the
 //! agent (`PR_SET_PDEATHSIG`): when the cluster manager SIGKILLs the agent's group, nothing survives.
 
-use crate::code::Fault;
 use crate::deadline::Deadline;
 use crate::secret::Secret;
 use std::ffi::{OsStr, OsString};
@@ -117,6 +116,12 @@ impl Output {
         last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| "it said nothing".into())
     }
 
+    /// `sh exited 1: device busy`: the program's name, how it ended, its own words.
+    pub fn failure(&self, cmd: &Cmd) -> String {
+        let name = Path::new(cmd.program()).file_name().unwrap_or_default().to_string_lossy();
+        format!("{name} {}: {}", self.how_it_ended(), self.complaint())
+    }
+
     /// `exited 1`, `was killed by signal 9`.
     pub fn how_it_ended(&self) -> String {
         match (self.code, self.signal) {
@@ -159,32 +164,10 @@ impl fmt::Display for CmdError {
 
 impl std::error::Error for CmdError {}
 
-impl From<CmdError> for Fault {
-    fn from(error: CmdError) -> Self {
-        match &error {
-            CmdError::Missing { .. } => Self::installed(error.to_string()),
-            CmdError::Io { error: io, .. } if io.kind() == ErrorKind::PermissionDenied => {
-                Self::perm(error.to_string())
-            }
-            CmdError::TimedOut { .. } | CmdError::Io { .. } => Self::generic(error.to_string()),
-        }
-    }
-}
-
 /// Runs commands: the system, or a fake in tests.
 pub trait Runner {
     /// Runs `cmd` until it ends or the deadline kills it.
     fn run(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, CmdError>;
-}
-
-/// Runs `cmd` and turns anything but exit 0 into a fault that quotes the tool.
-pub fn checked(runner: &dyn Runner, cmd: &Cmd, deadline: Deadline) -> Result<Output, Fault> {
-    let output = runner.run(cmd, deadline)?;
-    if output.success() {
-        return Ok(output);
-    }
-    let name = Path::new(cmd.program()).file_name().unwrap_or_default().to_string_lossy();
-    Err(Fault::generic(format!("{name} {}: {}", output.how_it_ended(), output.complaint())))
 }
 
 /// The absolute path of a program on [`PATH`], if it is there and executable.
@@ -430,14 +413,14 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_told_by_name() {
-        let fault: Fault = run(&Cmd::new("no-such-tool"), LONG).unwrap_err().into();
-        assert_eq!((fault.code().number(), fault.reason()), (5, "no-such-tool is not installed"));
+        let error = run(&Cmd::new("no-such-tool"), LONG).unwrap_err();
+        assert!(matches!(error, CmdError::Missing { .. }));
+        assert_eq!(error.to_string(), "no-such-tool is not installed");
     }
 
     #[test]
     fn a_failure_quotes_the_tool() {
         let cmd = Cmd::new("sh").args(["-c", "echo 'device busy' >&2; exit 1"]);
-        let fault = checked(&System, &cmd, Deadline::after(LONG)).unwrap_err();
-        assert_eq!(fault.reason(), "sh exited 1: device busy");
+        assert_eq!(run(&cmd, LONG).unwrap().failure(&cmd), "sh exited 1: device busy");
     }
 }

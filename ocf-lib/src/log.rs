@@ -4,7 +4,6 @@
 //! in use, else syslog and/or a file, else stderr with a date. Debug messages only with `HA_debug`.
 
 use crate::cmd::{Cmd, Runner, System};
-use crate::code::one_line;
 use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::local_time;
@@ -188,6 +187,29 @@ fn append(path: &str, line: &str) {
     if let Ok(mut file) = opened {
         let _ = file.write_all(format!("{line}\n").as_bytes());
     }
+}
+
+/// The limit keeps a reason readable in one line of `crm_mon`.
+const REASON_LIMIT: usize = 300;
+
+/// One line of bounded length: newlines and control characters become blanks, runs of blanks one. A manager shows what
+/// follows the last `ocf-exit-reason:` on stderr, so a quoted value must not bring one of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    let text = text.replace("ocf-exit-reason:", "ocf-exit-reason ");
+    let mut out = String::with_capacity(text.len().min(REASON_LIMIT));
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+        if out.len() > REASON_LIMIT {
+            let cut = (0..=REASON_LIMIT).rev().find(|i| out.is_char_boundary(*i)).unwrap_or(0);
+            out.truncate(cut);
+            out.push_str("...");
+            break;
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Secrets: bytes that cannot be printed and are wiped when dropped.
 
-use crate::param::{Content, FromParam};
 use zeroize::Zeroizing;
 
 /// A password, key or token.
@@ -22,14 +21,5 @@ impl Secret {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl FromParam for Secret {
-    const CONTENT: Content = Content::String;
-    const SECRET: bool = true;
-
-    fn from_param(text: &str) -> Result<Self, String> {
-        Ok(Self::new(text.as_bytes().to_vec()))
     }
 }

@@ -1,13 +1,13 @@
 //! The verbs against an agent whose answers are a script: what each action may say, whatever happens.
 
-use ocf_lib::agent::{Agent, Faults, State, Verb};
-use ocf_lib::code::{Code, Fault};
-use ocf_lib::context::Cx;
-use ocf_lib::dialect::Dialect;
-use ocf_lib::param::param;
-use ocf_lib::spec::{Spec, action};
-use ocf_lib::testkit::Bench;
-use ocf_lib::verbs::Verdict;
+use ocf_lib::resource::agent::{Agent, Faults, State, Verb};
+use ocf_lib::resource::code::{Code, Fault};
+use ocf_lib::resource::context::Cx;
+use ocf_lib::resource::dialect::Dialect;
+use ocf_lib::resource::param::param;
+use ocf_lib::resource::spec::{Spec, action};
+use ocf_lib::resource::testkit::Bench;
+use ocf_lib::resource::verbs::Verdict;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;

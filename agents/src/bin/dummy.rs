@@ -4,15 +4,9 @@
 //!
 //! Invariant: it runs exactly when its state file exists.
 
-use ocf_lib::agent::{Agent, Faults, State, Verb};
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::param::{AbsolutePath, param};
-use ocf_lib::runfile::{RunFile, default_state};
-use ocf_lib::spec::{Spec, action};
-use std::process::ExitCode;
+use ocf_lib::resource::prelude::*;
 
-ocf_lib::params! {
+params! {
     struct Params {
         state: AbsolutePath => param("state")
             .unique("state")
@@ -90,13 +84,13 @@ impl Agent for Dummy {
 }
 
 fn main() -> ExitCode {
-    ocf_lib::run::run::<Dummy>()
+    run::<Dummy>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocf_lib::testkit::Bench;
+    use ocf_lib::resource::testkit::Bench;
 
     fn code(verb: Verb, state: &std::path::Path) -> u8 {
         Bench::new("Dummy", verb).param("state", state.to_str().unwrap()).perform::<Dummy>().code.number()

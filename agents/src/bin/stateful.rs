@@ -5,19 +5,12 @@
 //!
 //! Invariant: its role is the word in its state file; a score exists only while it runs.
 
-use ocf_lib::agent::{Agent, Faults, State, Verb};
-use ocf_lib::cluster;
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::param::{AbsolutePath, param};
-use ocf_lib::runfile::{RunFile, default_state};
-use ocf_lib::spec::{Role, Spec, action};
-use std::process::ExitCode;
+use ocf_lib::resource::prelude::*;
 
 const UNPROMOTED: &str = "slave";
 const PROMOTED: &str = "master";
 
-ocf_lib::params! {
+params! {
     struct Params {
         state: AbsolutePath => param("state")
             .unique("state")
@@ -29,21 +22,6 @@ ocf_lib::params! {
 
 struct Stateful {
     state: RunFile,
-}
-
-impl Stateful {
-    fn become_role(&self, cx: &Cx, word: &str, score: i32) -> Result<(), Fault> {
-        self.state.write(word)?;
-        score_or_warn(cx, cluster::set_promotion_score(cx, score));
-        Ok(())
-    }
-}
-
-/// A score that cannot be set now is set by the next monitor: it is no reason to fail a role change.
-fn score_or_warn(cx: &Cx, result: Result<(), Fault>) {
-    if let Err(fault) = result {
-        cx.warn(fault.context("cannot update the promotion score").reason());
-    }
 }
 
 impl Agent for Stateful {
@@ -86,57 +64,46 @@ impl Agent for Stateful {
         })
     }
 
-    fn start(&self, cx: &Cx) -> Result<(), Fault> {
-        self.become_role(cx, UNPROMOTED, 5)
+    fn start(&self, _: &Cx) -> Result<(), Fault> {
+        self.state.write(UNPROMOTED)
     }
 
-    fn stop(&self, cx: &Cx, faults: &mut Faults) {
-        let was_there = self.state.exists() != Ok(false);
+    fn stop(&self, _: &Cx, faults: &mut Faults) {
         faults.ok(self.state.remove());
-        if was_there {
-            score_or_warn(cx, cluster::delete_promotion_score(cx));
-        }
     }
 
-    fn promote(&self, cx: &Cx) -> Result<(), Fault> {
-        self.become_role(cx, PROMOTED, 10)
+    fn promote(&self, _: &Cx) -> Result<(), Fault> {
+        self.state.write(PROMOTED)
     }
 
-    fn demote(&self, cx: &Cx) -> Result<(), Fault> {
-        self.become_role(cx, UNPROMOTED, 5)
+    fn demote(&self, _: &Cx) -> Result<(), Fault> {
+        self.state.write(UNPROMOTED)
     }
 
-    /// A probe that finds an instance running gives it back the score that a restarted cluster lost.
-    fn observed(&self, cx: &Cx, state: &State) {
-        if cx.is_probe() {
-            match state {
-                State::Running => score_or_warn(cx, cluster::set_promotion_score(cx, 5)),
-                State::Promoted => score_or_warn(cx, cluster::set_promotion_score(cx, 10)),
-                State::Stopped
-                | State::Degraded(_)
-                | State::DegradedPromoted(_)
-                | State::FailedPromoted(_)
-                | State::Failed(_)
-                | State::Unusable(_) => {}
-            }
+    fn promotion_score(&self, _: &Cx, state: &State) -> Score {
+        match state {
+            State::Promoted | State::DegradedPromoted(_) => Score::Of(10),
+            State::Running | State::Degraded(_) => Score::Of(5),
+            State::Stopped | State::FailedPromoted(_) | State::Failed(_) | State::Unusable(_) => Score::Keep,
         }
     }
 }
 
 fn main() -> ExitCode {
-    ocf_lib::run::run::<Stateful>()
+    run::<Stateful>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocf_lib::testkit::Bench;
+    use ocf_lib::resource::testkit::Bench;
 
     /// The exit code, and what was asked of the cluster.
     fn run(verb: Verb, state: &std::path::Path) -> (u8, Vec<String>) {
         let bench = Bench::new("Stateful", verb)
             .recurring()
             .param("state", state.to_str().unwrap())
+            .set("HA_RSCTMP", state.parent().unwrap().to_str().unwrap())
             .set("OCF_RESKEY_CRM_meta_on_node", "n1")
             .answer("crm_attribute", 0, "", "");
         let commands = bench.commands();
@@ -150,7 +117,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let steps = [
-            (Verb::Monitor, 7, ""),
+            (Verb::Monitor, 7, "-D"),
             (Verb::Promote, 7, ""),
             (Verb::Demote, 7, ""),
             (Verb::Start, 0, "-v 5"),
@@ -161,8 +128,8 @@ mod tests {
             (Verb::Demote, 0, "-v 5"),
             (Verb::Demote, 0, ""),
             (Verb::Stop, 0, "-D"),
-            (Verb::Stop, 0, ""),
-            (Verb::Monitor, 7, ""),
+            (Verb::Stop, 0, "-D"),
+            (Verb::Monitor, 7, "-D"),
         ];
         for (step, (verb, code, asked)) in steps.into_iter().enumerate() {
             let asked: Vec<String> = Some(asked.to_owned()).filter(|a| !a.is_empty()).into_iter().collect();

@@ -380,7 +380,7 @@ macro_rules! fence_options {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field:ident : $ty:ty => $def:expr),* $(,)?
     }) => {
-        $crate::param::as_if_written_here! {
+        $crate::resource::param::as_if_written_here! {
             $(#[$meta])*
             #[deny(dead_code)]
             $vis struct $name { $($(#[$field_meta])* $field: $ty),* }

@@ -17,7 +17,7 @@ const KERNEL_FACING: [(&str, &str); 17] = [
     ("ocf-lib/src/cmd.rs", "process groups, pre_exec"),
     ("ocf-lib/src/local_time.rs", "localtime_r"),
     ("ocf-lib/src/fence/process.rs", "core limits, dumpable flag"),
-    ("ocf-lib/src/trace.rs", "file descriptors"),
+    ("ocf-lib/src/resource/trace.rs", "file descriptors"),
     ("ocf-lib/tests", "credentials of a child before exec"),
     ("tests/", "namespaces, mounts, raw sockets"),
     ("xtask/src/bench/", "wait4, ptrace"),

@@ -2,9 +2,9 @@
 
 use crate::IPaddr2;
 use crate::params::BroadcastAddress;
-use ocf_lib::agent::State;
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
+use ocf_lib::resource::agent::State;
+use ocf_lib::resource::code::Fault;
+use ocf_lib::resource::context::Cx;
 use ringfence_agents::netlink::{Address, Broadcast, Error, Link, Netlink, flag, protocol_number};
 use ringfence_agents::netns;
 use ringfence_agents::route_lookup::{self, Found, Wanted};

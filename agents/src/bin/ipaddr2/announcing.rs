@@ -1,7 +1,7 @@
 //! Announcing the address: the first time before the action returns, the rest from a process of its own.
 
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
+use ocf_lib::resource::code::Fault;
+use ocf_lib::resource::context::Cx;
 use ringfence_agents::announce::Announcer;
 use ringfence_agents::detached::{self, Detached, Stopped};
 use ringfence_agents::netlink::Link;

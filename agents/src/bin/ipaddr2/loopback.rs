@@ -4,9 +4,9 @@
 //! The file that remembers it is upstream's: `$HA_RSCTMP/<ip>`, one line `ip mask broadcast interface`.
 
 use crate::address::fault;
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::runfile::RunFile;
+use ocf_lib::resource::code::Fault;
+use ocf_lib::resource::context::Cx;
+use ocf_lib::resource::runfile::RunFile;
 use ringfence_agents::netlink::{Broadcast, Link, Netlink, NewAddress};
 use std::net::IpAddr;
 

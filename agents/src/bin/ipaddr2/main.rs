@@ -19,10 +19,7 @@ mod sharing;
 
 use announcing::Announcements;
 use loopback::Loopback;
-use ocf_lib::agent::{Agent, Faults, State, Verb};
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::spec::{Foreign, Rgmanager, Spec, action, foreign};
+use ocf_lib::resource::prelude::*;
 use params::{Params, PreferredLifetime};
 use ringfence_agents::announce::find_duplicate;
 use ringfence_agents::netlink::{Change, Dad, DadWatch, FOREVER, Link, Netlink, NewAddress};
@@ -31,7 +28,6 @@ use ringfence_agents::route_lookup::{self, Found};
 use sharing::Sharing;
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// `arping -w 3`, which upstream runs, looks for a duplicate this long.
@@ -422,5 +418,5 @@ fn until(cx: &Cx, span: Duration) -> Instant {
 }
 
 fn main() -> ExitCode {
-    ocf_lib::run::run::<IPaddr2>()
+    ocf_lib::resource::run::run::<IPaddr2>()
 }

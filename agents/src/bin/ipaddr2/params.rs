@@ -1,6 +1,6 @@
 //! The parameters of `IPaddr2`: names, defaults and aliases of `ocf:heartbeat:IPaddr2` (4.12 and later).
 
-use ocf_lib::param::{Content, FromParam, param};
+use ocf_lib::resource::param::{Content, FromParam, param};
 use std::net::{IpAddr, Ipv4Addr};
 
 ocf_lib::params! {

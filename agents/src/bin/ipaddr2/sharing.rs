@@ -5,11 +5,11 @@
 //! interface below them.
 
 use crate::params::{Firewall, Params};
-use ocf_lib::agent::{Faults, State};
 use ocf_lib::cmd::{self, Cmd};
-use ocf_lib::code::Fault;
-use ocf_lib::context::Cx;
-use ocf_lib::runfile::Lock;
+use ocf_lib::resource::agent::{Faults, State};
+use ocf_lib::resource::code::Fault;
+use ocf_lib::resource::context::Cx;
+use ocf_lib::resource::runfile::Lock;
 use ringfence_agents::cluster_ip::{ClusterIp, Command, Installed, Iptables};
 use ringfence_agents::multicast_mac;
 use ringfence_agents::netlink::Link;

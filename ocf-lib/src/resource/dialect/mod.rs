@@ -10,10 +10,10 @@ mod rgmanager;
 
 pub(crate) use rgmanager::{metadata as rgmanager_metadata, still_referenced};
 
-use crate::agent::Verb;
-use crate::code::Code;
 use crate::env::Env;
-use crate::spec::{Foreign, Spec};
+use crate::resource::agent::Verb;
+use crate::resource::code::Code;
+use crate::resource::spec::{Foreign, Spec};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
-//! What an agent says about itself: names, prose, actions. Parameters are in [`crate::param`].
+//! What an agent says about itself: names, prose, actions. Parameters are in [`crate::resource::param`].
 
-use crate::agent::Verb;
+use crate::resource::agent::Verb;
 
 /// One row of the agent's actions. Built with [`action`].
 #[derive(Clone, Copy, Debug)]

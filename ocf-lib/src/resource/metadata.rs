@@ -3,11 +3,11 @@
 //! OCF 1.1 for a caller that announces it; else 1.0 with DOCTYPE, valid against `ra-api-1.dtd`, which
 //! `ocf-tester` demands: no `unique-group`, `reloadable`, `select` or `reload-agent` there.
 
-use crate::agent::Verb;
-use crate::dialect::{self, Dialect};
 use crate::env::Env;
-use crate::param::{Content, Param, param};
-use crate::spec::{Action, Role, Spec};
+use crate::resource::agent::Verb;
+use crate::resource::dialect::{self, Dialect};
+use crate::resource::param::{Content, Param, param};
+use crate::resource::spec::{Action, Role, Spec};
 use crate::xml::Element;
 
 impl Content {

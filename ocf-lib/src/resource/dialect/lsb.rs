@@ -1,9 +1,9 @@
 //! LSB init script: parameters from `/etc/default/NAME` or `/etc/sysconfig/NAME`, LSB actions and codes
 //! (LSB 5.0 core, "Init Script Actions").
 
-use crate::agent::Verb;
-use crate::code::Code;
 use crate::env::Env;
+use crate::resource::agent::Verb;
+use crate::resource::code::Code;
 use std::path::{Path, PathBuf};
 
 /// Reads the first configuration file that exists. A variable may be written as the parameter's name

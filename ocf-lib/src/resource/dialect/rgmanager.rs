@@ -4,11 +4,11 @@
 //! without a required or primary parameter it never returns; only `status` is ever called.
 
 use super::hand_over;
-use crate::agent::Verb;
 use crate::env::Env;
-use crate::metadata::{content, described, seconds};
-use crate::param::{Content, DefaultValue, Param};
-use crate::spec::{Action, Spec};
+use crate::resource::agent::Verb;
+use crate::resource::metadata::{content, described, seconds};
+use crate::resource::param::{Content, DefaultValue, Param};
+use crate::resource::spec::{Action, Spec};
 use crate::xml::Element;
 use std::ffi::OsString;
 
@@ -150,8 +150,8 @@ fn actions(spec: &Spec) -> Vec<Element> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::param::param;
-    use crate::spec::{Foreign, Rgmanager, action, foreign};
+    use crate::resource::param::param;
+    use crate::resource::spec::{Foreign, Rgmanager, action, foreign};
 
     const NAMES: &[Foreign] = &[foreign("address", &["ip", "cidr_netmask"]).split('/').short("Address")];
     const SPEC: Spec = Spec::new("IPaddr2", "1").short("s").long("l").actions(&[

@@ -4,9 +4,9 @@
 //! the content is ours: what was called, how it ended and how long it took. Secrets are masked.
 
 use crate::cmd::{Cmd, CmdError, Output};
-use crate::context;
 use crate::env::{Env, is_true};
 use crate::local_time;
+use crate::resource::context;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;

@@ -1,10 +1,11 @@
 //! The verbs: what start, stop, monitor and the rest mean, for every agent alike.
 
-use crate::agent::{Agent, Faults, State, Verb};
-use crate::code::{Code, Fault, Kind};
-use crate::context::Cx;
-use crate::dialect::Dialect;
-use crate::param::{ParamSet, Reader};
+use crate::resource::agent::{Agent, Faults, State, Verb};
+use crate::resource::cluster;
+use crate::resource::code::{Code, Fault, Kind};
+use crate::resource::context::Cx;
+use crate::resource::dialect::Dialect;
+use crate::resource::param::{ParamSet, Reader};
 use std::time::Duration;
 
 /// How an action ended.
@@ -58,12 +59,18 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
             agent
                 .migrate_from(cx)
                 .and_then(|()| settle(agent, cx, "did not arrive", State::is_running))
+                .map(drop)
                 .into()
         }),
         Verb::Reload | Verb::ReloadAgent => with_ready::<A>(cx, |agent, cx| agent.reload_agent(cx).into()),
         // Its result is ignored by Pacemaker, and anything but 0 only confuses: what failed is logged.
         Verb::Notify => {
-            if let Err(fault) = ready::<A>(cx).and_then(|agent| agent.notify(cx)) {
+            let notified = ready::<A>(cx).and_then(|agent| {
+                agent.notify(cx)?;
+                // What another instance did can change what this one is worth.
+                agent.probe(cx).map(|state| tell_score(&agent, cx, &state, false))
+            });
+            if let Err(fault) = notified {
                 cx.warn(fault.reason());
             }
             Verdict::success()
@@ -119,11 +126,12 @@ fn lenient<A: Agent>(cx: &Cx) -> Result<A, String> {
 
 fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
     match agent.probe(cx)? {
-        State::Running | State::Degraded(_) => return Ok(()),
-        // A started resource is an unpromoted one.
-        State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_) => {
-            return agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running));
+        state @ (State::Running | State::Degraded(_)) => {
+            tell_score(agent, cx, &state, false);
+            return Ok(());
         }
+        // A started resource is an unpromoted one.
+        State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_) => return demoted(agent, cx),
         State::Stopped | State::Failed(_) | State::Unusable(_) => {}
     }
     // Only now: what runs already needs nothing of this host any more.
@@ -131,7 +139,9 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
     let result = agent
         .start(cx)
         .and_then(|()| settle(agent, cx, "did not come up", |s| s.is_running() || s.is_promoted()));
-    if result.is_err() {
+    if let Ok(state) = &result {
+        tell_score(agent, cx, state, true);
+    } else {
         // The next stop would do it too; but a manager that blocks instead must not find half a resource.
         let mut faults = Faults::default();
         agent.stop(cx, &mut faults);
@@ -139,11 +149,36 @@ fn start<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
             cx.warn(format!("while taking back the failed start: {fault}"));
         }
     }
-    result
+    result.map(drop)
+}
+
+fn demoted<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
+    agent.demote(cx)?;
+    let state = settle(agent, cx, "did not demote", State::is_running)?;
+    tell_score(agent, cx, &state, true);
+    Ok(())
+}
+
+/// A score that cannot be told now is told by the next monitor: it fails no action.
+fn tell_score<A: Agent>(agent: &A, cx: &Cx, state: &State, surely: bool) {
+    if A::SPEC.supports(Verb::Promote) {
+        let told = match state {
+            State::Stopped | State::Unusable(_) => cluster::forget_score(cx),
+            State::Running
+            | State::Promoted
+            | State::Degraded(_)
+            | State::DegradedPromoted(_)
+            | State::FailedPromoted(_)
+            | State::Failed(_) => cluster::tell_score(cx, agent.promotion_score(cx, state), surely),
+        };
+        if let Err(fault) = told {
+            cx.warn(fault.context("cannot tell the promotion score").reason());
+        }
+    }
 }
 
 fn stop<A: Agent>(cx: &Cx) -> Verdict {
-    if cx.dialect() == Dialect::Rgmanager && crate::dialect::still_referenced(cx.env()) {
+    if cx.dialect() == Dialect::Rgmanager && crate::resource::dialect::still_referenced(cx.env()) {
         cx.info("still in use by another service of this node: left running");
         return Verdict::success();
     }
@@ -172,6 +207,7 @@ fn stop<A: Agent>(cx: &Cx) -> Verdict {
                 for fault in faults.as_slice() {
                     cx.warn(fault.reason());
                 }
+                tell_score(&agent, cx, &State::Stopped, true);
                 return Verdict::success();
             }
             Err(fault) => return Verdict::because(stop_code(&faults), reasons(fault.reason())),
@@ -206,6 +242,10 @@ fn monitor<A: Agent>(cx: &Cx) -> Verdict {
     match agent.probe(cx) {
         Ok(state) => {
             agent.observed(cx, &state);
+            // A cluster that has just started knows no score; of what does not run, it needs none.
+            if !(cx.is_probe() && state == State::Stopped) {
+                tell_score(&agent, cx, &state, cx.is_probe());
+            }
             let reason = if state == State::Stopped && !cx.is_probe() {
                 Some(format!("{} is not running", cx.instance()))
             } else {
@@ -231,6 +271,7 @@ fn promote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
         Ok(State::Running | State::Degraded(_)) => agent
             .promote(cx)
             .and_then(|()| settle(agent, cx, "did not become promoted", State::is_promoted))
+            .map(|state| tell_score(agent, cx, &state, true))
             .into(),
     }
 }
@@ -244,7 +285,7 @@ fn demote<A: Agent>(agent: &A, cx: &Cx) -> Verdict {
         }
         Ok(State::Failed(why) | State::Unusable(why)) => Verdict::because(Code::Generic, why),
         Ok(State::Promoted | State::DegradedPromoted(_) | State::FailedPromoted(_)) => {
-            agent.demote(cx).and_then(|()| settle(agent, cx, "did not demote", State::is_running)).into()
+            demoted(agent, cx).into()
         }
     }
 }
@@ -257,13 +298,18 @@ fn wait(cx: &Cx, pause: &mut Duration) {
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-/// Probes until the state is the wanted one or the time is up.
-fn settle<A: Agent>(agent: &A, cx: &Cx, failure: &str, wanted: impl Fn(&State) -> bool) -> Result<(), Fault> {
+/// Probes until the state is the wanted one, and answers it, or the time is up.
+fn settle<A: Agent>(
+    agent: &A,
+    cx: &Cx,
+    failure: &str,
+    wanted: impl Fn(&State) -> bool,
+) -> Result<State, Fault> {
     let mut pause = FIRST_PAUSE;
     loop {
         let state = agent.probe(cx)?;
         if wanted(&state) {
-            return Ok(());
+            return Ok(state);
         }
         if cx.expired() {
             let seen =

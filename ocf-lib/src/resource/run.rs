@@ -1,26 +1,26 @@
 //! From `main` to the exit code: the only place that reads argv and ends the process.
 
-use crate::agent::{Agent, Verb};
 use crate::cmd::System;
-use crate::code::Code;
-use crate::context::{self, Cx};
 use crate::deadline::{Deadline, SystemClock};
-use crate::dialect::{self, Dialect};
 use crate::env::Env;
 use crate::log::{self, Level, Log};
-use crate::metadata;
-use crate::param::ParamSet;
-use crate::spec::Spec;
-use crate::trace::Trace;
-use crate::validate;
-use crate::verbs::{self, Verdict};
+use crate::resource::agent::{Agent, Verb};
+use crate::resource::code::Code;
+use crate::resource::context::{self, Cx};
+use crate::resource::dialect::{self, Dialect};
+use crate::resource::metadata;
+use crate::resource::param::ParamSet;
+use crate::resource::spec::Spec;
+use crate::resource::trace::Trace;
+use crate::resource::validate;
+use crate::resource::verbs::{self, Verdict};
 use std::ffi::OsString;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The whole program of a resource agent: `fn main() -> ExitCode { ocf_lib::run::run::<MyAgent>() }`.
+/// The whole program of a resource agent: `fn main() -> ExitCode { ocf_lib::resource::run::run::<MyAgent>() }`.
 pub fn run<A: Agent>() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -211,5 +211,5 @@ fn print(text: &str) -> u8 {
 /// The line on stderr that a cluster manager shows beside a failed action.
 fn exit_reason(env: &Env, reason: &str) {
     let prefix = env.get("OCF_EXIT_REASON_PREFIX").unwrap_or("ocf-exit-reason:");
-    log::stderr(&format!("{prefix}{}", crate::code::one_line(reason)));
+    log::stderr(&format!("{prefix}{}", log::one_line(reason)));
 }

@@ -1,13 +1,13 @@
 //! One call of an agent: which action on which resource, until when, and the means to carry it out.
 
-use crate::agent::Verb;
-use crate::cmd::{self, Cmd, Output, Runner};
-use crate::code::Fault;
+use crate::cmd::{Cmd, Output, Runner};
 use crate::deadline::{Clock, Deadline};
-use crate::dialect::Dialect;
 use crate::env::Env;
 use crate::log::{Level, Log};
-use crate::trace::Trace;
+use crate::resource::agent::Verb;
+use crate::resource::code::Fault;
+use crate::resource::dialect::Dialect;
+use crate::resource::trace::Trace;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,16 +108,13 @@ impl Cx {
 
     /// Runs a child; anything but exit 0 is a fault with the tool's own words.
     pub fn run_checked(&self, cmd: &Cmd) -> Result<Output, Fault> {
-        struct Through<'a>(&'a Cx);
-        impl Runner for Through<'_> {
-            fn run(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, cmd::CmdError> {
-                let started = self.0.clock.now();
-                let result = self.0.runner.run(cmd, deadline);
-                self.0.trace.command(cmd, &result, self.0.clock.now().saturating_duration_since(started));
-                result
-            }
-        }
-        cmd::checked(&Through(self), cmd, self.deadline)
+        self.run_checked_until(cmd, self.deadline)
+    }
+
+    /// [`Self::run_checked`] with a deadline of its own.
+    pub fn run_checked_until(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, Fault> {
+        let output = self.run_until(cmd, deadline)?;
+        if output.success() { Ok(output) } else { Err(Fault::generic(output.failure(cmd))) }
     }
 
     /// Waits `span`, but not beyond the deadline.

@@ -1,15 +1,15 @@
 //! For tests of agents: a call made of plain values, a fake runner with scripted answers, a clock that
 //! only moves when somebody waits.
 
-use crate::agent::{Agent, Verb};
 use crate::cmd::{Cmd, CmdError, Output, Runner};
-use crate::context::Cx;
 use crate::deadline::{Clock, Deadline};
-use crate::dialect::Dialect;
 use crate::env::Env;
 use crate::log::Log;
-use crate::trace::Trace;
-use crate::verbs::Verdict;
+use crate::resource::agent::{Agent, Verb};
+use crate::resource::context::Cx;
+use crate::resource::dialect::Dialect;
+use crate::resource::trace::Trace;
+use crate::resource::verbs::Verdict;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -99,7 +99,7 @@ impl Bench {
 
     /// Carries the action out as the program would.
     pub fn perform<A: Agent>(self) -> Verdict {
-        crate::run::finish::<A>(&self.into_cx())
+        crate::resource::run::finish::<A>(&self.into_cx())
     }
 }
 

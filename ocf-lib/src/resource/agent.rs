@@ -1,9 +1,10 @@
 //! The trait that an agent implements, and the words it speaks in.
 
-use crate::code::{Code, Fault};
-use crate::context::Cx;
-use crate::param::ParamSet;
-use crate::spec::Spec;
+use crate::resource::cluster::Score;
+use crate::resource::code::{Code, Fault};
+use crate::resource::context::Cx;
+use crate::resource::param::ParamSet;
+use crate::resource::spec::Spec;
 
 /// Every action of the OCF API and of rgmanager. A closed set: an unknown word is exit code 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +161,7 @@ impl Faults {
     }
 }
 
-/// A resource agent. The framework owns the verbs (see [`crate::verbs`]); the agent says how its
+/// A resource agent. The framework owns the verbs (see [`crate::resource::verbs`]); the agent says how its
 /// subject is looked at, made and taken away.
 pub trait Agent: Sized {
     type Params: ParamSet;
@@ -194,7 +195,15 @@ pub trait Agent: Sized {
     /// and after a failed start. The framework then probes until it is stopped.
     fn stop(&self, cx: &Cx, faults: &mut Faults);
 
-    /// Called after each probe of `monitor` with what it saw: announcements, promotion scores.
+    /// How fit this instance is to be promoted, being in this state. The framework asks after a start, a change of
+    /// role, a monitor and a notification, and tells the cluster what has changed; it takes the score of a stopped
+    /// instance away. Only for agents that declare `promote`.
+    fn promotion_score(&self, cx: &Cx, state: &State) -> Score {
+        let _ = (cx, state);
+        Score::Keep
+    }
+
+    /// Called after each probe of `monitor` with what it saw: announcements.
     /// Nothing in here can change the answer.
     fn observed(&self, cx: &Cx, state: &State) {
         let _ = (cx, state);

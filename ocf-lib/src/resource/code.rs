@@ -1,5 +1,7 @@
 //! Exit codes of the OCF resource agent API 1.1, and the fault that carries one with its reason.
 
+use crate::cmd::CmdError;
+use crate::log::one_line;
 use std::fmt;
 
 /// Every code that an OCF action may end with.
@@ -128,27 +130,16 @@ impl From<std::io::Error> for Fault {
     }
 }
 
-/// The limit keeps a reason readable in one line of `crm_mon`.
-const REASON_LIMIT: usize = 300;
-
-/// One line of bounded length: newlines and control characters become blanks, runs of blanks one. A manager shows what
-/// follows the last `ocf-exit-reason:` on stderr, so a quoted value must not bring one of its own.
-pub(crate) fn one_line(text: &str) -> String {
-    let text = text.replace("ocf-exit-reason:", "ocf-exit-reason ");
-    let mut out = String::with_capacity(text.len().min(REASON_LIMIT));
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        out.push_str(word);
-        if out.len() > REASON_LIMIT {
-            let cut = (0..=REASON_LIMIT).rev().find(|i| out.is_char_boundary(*i)).unwrap_or(0);
-            out.truncate(cut);
-            out.push_str("...");
-            break;
+impl From<CmdError> for Fault {
+    fn from(error: CmdError) -> Self {
+        match &error {
+            CmdError::Missing { .. } => Self::installed(error.to_string()),
+            CmdError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::PermissionDenied => {
+                Self::perm(error.to_string())
+            }
+            CmdError::TimedOut { .. } | CmdError::Io { .. } => Self::generic(error.to_string()),
         }
     }
-    out
 }
 
 #[cfg(test)]

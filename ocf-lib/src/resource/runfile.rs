@@ -1,8 +1,8 @@
 //! State files and locks under `HA_RSCTMP`, with upstream's names so that mixed clusters agree.
 
-use crate::code::Fault;
-use crate::context::{self, Cx};
 use crate::env::Env;
+use crate::resource::code::Fault;
+use crate::resource::context::{self, Cx};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -62,6 +62,11 @@ impl RunFile {
             Err(e) if is_absent(&e) => Ok(false),
             Err(e) => Err(Fault::from(e).context(format_args!("cannot look at {}", self.path.display()))),
         }
+    }
+
+    /// Time since it was written; `None` when it is not there, or is from the future.
+    pub fn age(&self) -> Option<Duration> {
+        std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok()?.elapsed().ok()
     }
 
     /// Writes the whole content at once (a reader sees the old or the new one, never a part), making
@@ -226,7 +231,9 @@ mod tests {
     fn a_lock_excludes_until_it_is_dropped_or_the_deadline() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let cx = crate::testkit::Bench::new("Dummy", crate::agent::Verb::Start).timeout_ms(50).into_cx();
+        let cx = crate::resource::testkit::Bench::new("Dummy", crate::resource::agent::Verb::Start)
+            .timeout_ms(50)
+            .into_cx();
         let held = Lock::take(&path, &cx).unwrap();
         let fault = Lock::take(&path, &cx).err().unwrap();
         assert!(fault.reason().contains("held by another process"), "{fault}");

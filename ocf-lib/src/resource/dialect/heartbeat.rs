@@ -2,7 +2,7 @@
 
 use super::hand_over;
 use crate::env::Env;
-use crate::spec::Spec;
+use crate::resource::spec::Spec;
 use std::ffi::OsString;
 
 pub(super) fn translate(spec: &Spec, arguments: &[OsString], mut env: Env) -> Env {
@@ -21,7 +21,7 @@ pub(super) fn translate(spec: &Spec, arguments: &[OsString], mut env: Env) -> En
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Foreign, foreign};
+    use crate::resource::spec::{Foreign, foreign};
 
     const POSITIONS: &[Foreign] = &[foreign("ip", &["ip", "cidr_netmask", "nic"]).split('/')];
 

@@ -1,9 +1,9 @@
 //! `validate-all`: what is wrong with the parameters, and what a caller gets to read of it.
 
-use crate::agent::Agent;
-use crate::code::{Code, Fault};
-use crate::context::Cx;
-use crate::param::{ParamSet, Problem, Reader};
+use crate::resource::agent::Agent;
+use crate::resource::code::{Code, Fault};
+use crate::resource::context::Cx;
+use crate::resource::param::{ParamSet, Problem, Reader};
 use serde_json::{Value, json};
 
 /// One thing that is wrong.

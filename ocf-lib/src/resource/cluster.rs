@@ -4,9 +4,10 @@
 //! daemon must not turn a monitor into a timeout.
 
 use crate::cmd::Cmd;
-use crate::code::Fault;
-use crate::context::Cx;
 use crate::deadline::Deadline;
+use crate::resource::code::Fault;
+use crate::resource::context::Cx;
+use crate::resource::runfile::RunFile;
 use std::time::Duration;
 
 /// At most this long for one call to the cluster, and at most half of what is left of the action.
@@ -14,12 +15,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 fn bounded(cx: &Cx, cmd: &Cmd) -> Result<String, Fault> {
     let limit = (cx.left_or(CALL_LIMIT * 2) / 2).min(CALL_LIMIT);
-    let output = cx.run_until(cmd, Deadline::after(limit))?;
-    if output.success() {
-        return Ok(output.stdout_text());
-    }
-    let name = cmd.program().to_string_lossy();
-    Err(Fault::generic(format!("{name} {}: {}", output.how_it_ended(), output.complaint())))
+    cx.run_checked_until(cmd, Deadline::after(limit)).map(|output| output.stdout_text())
 }
 
 /// The node whose attributes an action is about: the host when the resource's container asks for that
@@ -33,15 +29,49 @@ pub fn node_name(cx: &Cx) -> String {
     )
 }
 
-/// The cluster's promotion score of this instance on this node (`crm_attribute --promotion`), for its
-/// next reboot only. Higher is likelier to be promoted; none at all never is.
-pub fn set_promotion_score(cx: &Cx, score: i32) -> Result<(), Fault> {
-    bounded(cx, &promotion(cx).args(["-v", &score.to_string()])).map(drop)
+/// How fit an instance is to be promoted, as [`crate::resource::agent::Agent::promotion_score`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// What the cluster knows stays as it is.
+    Keep,
+    /// Must not be promoted: the score is taken away. (A negative one makes Pacemaker move the instance about.)
+    Never,
+    /// Higher is likelier.
+    Of(i32),
 }
 
-/// Takes the score away: this node is not to be promoted. To be called when stopped.
-pub fn delete_promotion_score(cx: &Cx) -> Result<(), Fault> {
+/// A score that has not changed is not told again for this long. Not for ever: an administrator, or a restart of the
+/// attribute daemon, can have taken it away.
+const TOLD_AGAIN: Duration = Duration::from_secs(300);
+
+/// Tells the cluster the promotion score of this instance on this node (`crm_attribute --promotion`), until the
+/// node's next reboot. `surely`: also if it was told a moment ago.
+pub(crate) fn tell_score(cx: &Cx, score: Score, surely: bool) -> Result<(), Fault> {
+    let (told, words) = match score {
+        Score::Keep => return Ok(()),
+        Score::Never => ("none".to_owned(), vec!["-D".to_owned()]),
+        Score::Of(score) => (score.to_string(), vec!["-v".to_owned(), score.to_string()]),
+    };
+    let memory = memory(cx);
+    if !surely && memory.age().is_some_and(|age| age < TOLD_AGAIN) && memory.read()?.as_deref() == Some(&told)
+    {
+        return Ok(());
+    }
+    bounded(cx, &promotion(cx).args(&words))?;
+    // Without it the score is told more often than needed, no more.
+    let _ = memory.write(&told);
+    Ok(())
+}
+
+/// Takes the score of a stopped instance away.
+pub(crate) fn forget_score(cx: &Cx) -> Result<(), Fault> {
+    let _ = memory(cx).remove();
     bounded(cx, &promotion(cx).arg("-D")).map(drop)
+}
+
+/// What was told last.
+fn memory(cx: &Cx) -> RunFile {
+    RunFile::new(cx.run_dir().join(format!("{}-{}.score", cx.type_name, cx.instance())))
 }
 
 fn promotion(cx: &Cx) -> Cmd {
@@ -141,19 +171,48 @@ fn words(cx: &Cx, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Verb;
-    use crate::testkit::Bench;
+    use crate::resource::agent::Verb;
+    use crate::resource::testkit::Bench;
 
     #[test]
     fn the_score_goes_to_the_instance_without_its_number_on_the_right_node() {
+        let dir = tempfile::tempdir().unwrap();
         let bench = Bench::new("Stateful", Verb::Start)
+            .set("HA_RSCTMP", dir.path().to_str().unwrap())
             .set("OCF_RESOURCE_INSTANCE", "p1:2")
             .set("OCF_RESKEY_CRM_meta_on_node", "n1")
             .answer("crm_attribute", 0, "", "");
         let commands = bench.commands();
         let cx = bench.into_cx();
-        set_promotion_score(&cx, 10).unwrap();
+        tell_score(&cx, Score::Of(10), true).unwrap();
         assert_eq!(commands.borrow()[0], "crm_attribute -N n1 -n master-p1 -l reboot -Q -v 10");
+    }
+
+    #[test]
+    fn a_score_is_told_when_it_changes_when_asked_for_and_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::new("Stateful", Verb::Monitor).set("HA_RSCTMP", dir.path().to_str().unwrap());
+        let bench = (0..6).fold(bench, |bench, _| bench.answer("crm_attribute", 0, "", ""));
+        let commands = bench.commands();
+        let cx = bench.into_cx();
+        let mut asked = 0;
+        let mut tells = |score, surely| {
+            tell_score(&cx, score, surely).unwrap();
+            let more = commands.borrow().len() - asked;
+            asked = commands.borrow().len();
+            more
+        };
+        assert_eq!([tells(Score::Of(5), false), tells(Score::Of(5), false)], [1, 0]);
+        assert_eq!([tells(Score::Of(5), true), tells(Score::Keep, true)], [1, 0]);
+        assert_eq!(
+            [tells(Score::Never, false), tells(Score::Never, false), tells(Score::Of(5), false)],
+            [1, 0, 1]
+        );
+        let memory = std::fs::File::options().write(true).open(memory(&cx).path()).unwrap();
+        memory.set_modified(std::time::SystemTime::now() - TOLD_AGAIN).unwrap();
+        assert_eq!(tells(Score::Of(5), false), 1);
+        forget_score(&cx).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -171,7 +230,7 @@ mod tests {
         let cx = Bench::new("Stateful", Verb::Start)
             .answer("crm_attribute", 102, "", "Error performing operation: Not connected\n")
             .into_cx();
-        let fault = delete_promotion_score(&cx).unwrap_err();
+        let fault = forget_score(&cx).unwrap_err();
         assert_eq!(fault.reason(), "crm_attribute exited 102: Error performing operation: Not connected");
     }
 

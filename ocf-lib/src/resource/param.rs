@@ -5,6 +5,7 @@
 //! that nothing reads does not compile (`deny(dead_code)`).
 
 use crate::env::Env;
+use crate::secret::Secret;
 use std::path::PathBuf;
 
 /// The `type` attribute of `<content>` in the metadata.
@@ -290,6 +291,15 @@ pub trait ParamSet: Sized {
 #[doc(hidden)]
 pub use ocf_lib_macros::as_if_written_here;
 
+impl FromParam for Secret {
+    const CONTENT: Content = Content::String;
+    const SECRET: bool = true;
+
+    fn from_param(text: &str) -> Result<Self, String> {
+        Ok(Self::new(text.as_bytes().to_vec()))
+    }
+}
+
 /// Declares an agent's parameters:
 ///
 /// ```
@@ -297,8 +307,8 @@ pub use ocf_lib_macros::as_if_written_here;
 ///     ocf_lib::params! {
 ///         /// What the agent gets.
 ///         pub struct Params {
-///             state: String => ocf_lib::param::param("state").unique("state").short("State file"),
-///             count: Option<u32> => ocf_lib::param::param("count").short("How many"),
+///             state: String => ocf_lib::resource::param::param("state").unique("state").short("State file"),
+///             count: Option<u32> => ocf_lib::resource::param::param("count").short("How many"),
 ///         }
 ///     }
 ///     pub fn use_them(p: &Params) -> (&str, Option<u32>) { (&p.state, p.count) }
@@ -313,8 +323,8 @@ pub use ocf_lib_macros::as_if_written_here;
 ///     ocf_lib::params! {
 ///         /// What the agent gets.
 ///         pub struct Params {
-///             state: String => ocf_lib::param::param("state").unique("state").short("State file"),
-///             count: Option<u32> => ocf_lib::param::param("count").short("How many"),
+///             state: String => ocf_lib::resource::param::param("state").unique("state").short("State file"),
+///             count: Option<u32> => ocf_lib::resource::param::param("count").short("How many"),
 ///         }
 ///     }
 ///     pub fn use_them(p: &Params) -> &str { &p.state }
@@ -326,16 +336,16 @@ macro_rules! params {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $( $(#[$fmeta:meta])* $fvis:vis $field:ident : $ty:ty => $row:expr ),* $(,)?
     }) => {
-        $crate::param::as_if_written_here! {
+        $crate::resource::param::as_if_written_here! {
             $(#[$meta])*
             #[deny(dead_code)]
             $vis struct $name { $( $(#[$fmeta])* $fvis $field: $ty ),* }
         }
 
-        impl $crate::param::ParamSet for $name {
-            const PARAMS: &'static [$crate::param::Param] = &[ $( $row.typed::<$ty>() ),* ];
+        impl $crate::resource::param::ParamSet for $name {
+            const PARAMS: &'static [$crate::resource::param::Param] = &[ $( $row.typed::<$ty>() ),* ];
 
-            fn read(reader: &mut $crate::param::Reader<'_>) -> ::std::option::Option<Self> {
+            fn read(reader: &mut $crate::resource::param::Reader<'_>) -> ::std::option::Option<Self> {
                 $( let $field = reader.field::<$ty>(&const { $row.typed::<$ty>() }); )*
                 ::std::option::Option::Some(Self { $( $field: $field? ),* })
             }

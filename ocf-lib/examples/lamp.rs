@@ -23,8 +23,6 @@ impl Agent for Lamp {
             action(Verb::Start, 20),
             action(Verb::Stop, 20),
             action(Verb::Monitor, 20).every(10).depth(0),
-            action(Verb::MetaData, 5),
-            action(Verb::ValidateAll, 20),
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {

@@ -43,8 +43,6 @@ impl Agent for Dummy {
             action(Verb::ReloadAgent, 20),
             action(Verb::MigrateTo, 20),
             action(Verb::MigrateFrom, 20),
-            action(Verb::MetaData, 5),
-            action(Verb::ValidateAll, 20),
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {

@@ -41,8 +41,6 @@ impl Agent for Stateful {
             // Two rows: a manager needs different intervals to monitor both roles.
             action(Verb::Monitor, 20).every(10).depth(0).role(Role::Unpromoted),
             action(Verb::Monitor, 20).every(9).depth(0).role(Role::Promoted),
-            action(Verb::MetaData, 5),
-            action(Verb::ValidateAll, 20),
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {

@@ -62,7 +62,7 @@ fn ocf(spec: &Spec, params: &[Param], env: &Env, v11: bool) -> Element {
         .child(Element::new("version").text(if v11 { "1.1" } else { "1.0" }));
     described(root, spec.short, spec.long)
         .child(Element::new("parameters").children(params.iter().map(|param| parameter(param, env, v11))))
-        .child(Element::new("actions").children(spec.actions.iter().filter_map(|row| action(row, v11))))
+        .child(Element::new("actions").children(spec.rows().filter_map(|row| action(row, v11))))
 }
 
 fn parameter(param: &Param, env: &Env, v11: bool) -> Element {

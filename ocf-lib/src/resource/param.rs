@@ -7,6 +7,7 @@
 use crate::env::Env;
 use crate::secret::Secret;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The `type` attribute of `<content>` in the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,20 @@ macro_rules! integer {
 integer!(u8: "a whole number from 0 to 255", u16: "a whole number from 0 to 65535", u32: "a whole number of 0 or more",
     u64: "a whole number of 0 or more", i64: "a whole number",
     std::num::NonZeroU32: "a whole number greater than 0");
+
+/// Seconds, with or without a fraction: `30`, `0.5`.
+impl FromParam for Duration {
+    const CONTENT: Content = Content::Integer;
+
+    fn from_param(text: &str) -> Result<Self, String> {
+        // Digits alone: the number's own parser would take an exponent, infinity and signs too.
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let seconds = plain.then(|| text.parse().ok()).flatten();
+        seconds
+            .and_then(|seconds: f64| Self::try_from_secs_f64(seconds).ok())
+            .ok_or_else(|| format!("'{text}' is not a number of seconds"))
+    }
+}
 
 /// A file or directory, by absolute path: an agent has no working directory that means anything.
 #[derive(Clone, Debug, PartialEq, Eq)]

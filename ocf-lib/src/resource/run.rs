@@ -181,7 +181,7 @@ fn margin(span: Duration) -> Duration {
 }
 
 fn actions(spec: &Spec) -> impl Iterator<Item = &'static str> {
-    let mut words: Vec<&str> = spec.actions.iter().map(|row| row.verb.word()).collect();
+    let mut words: Vec<&str> = spec.rows().map(|row| row.verb.word()).collect();
     words.extend([Verb::Usage.word(), Verb::Methods.word()]);
     words.dedup();
     words.into_iter()

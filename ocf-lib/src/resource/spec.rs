@@ -99,6 +99,7 @@ pub struct Spec {
     pub version: &'static str,
     pub short: &'static str,
     pub long: &'static str,
+    /// Rows that are the agent's own; `meta-data` and `validate-all` need none. See [`Spec::rows`].
     pub actions: &'static [Action],
     /// Whether start and what changes the system need root (code 4 otherwise).
     pub needs_root: bool,
@@ -157,8 +158,16 @@ impl Spec {
         self
     }
 
+    /// What the agent declares, and what the framework answers for every agent.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Action> {
+        const EVERY_AGENT: [Action; 2] = [action(Verb::MetaData, 5), action(Verb::ValidateAll, 20)];
+        let declared = self.actions;
+        let missing = |row: &&Action| declared.iter().all(|own| own.verb != row.verb);
+        declared.iter().chain(EVERY_AGENT.iter().filter(missing))
+    }
+
     pub fn row(&self, verb: Verb) -> Option<&'static Action> {
-        self.actions.iter().find(|row| row.verb == verb)
+        self.rows().find(|row| row.verb == verb)
     }
 
     pub fn supports(&self, verb: Verb) -> bool {

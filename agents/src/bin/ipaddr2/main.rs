@@ -67,8 +67,6 @@ impl Agent for IPaddr2 {
             action(Verb::Status, 20).every(10).depth(0),
             action(Verb::Monitor, 20).every(10).depth(0),
             action(Verb::ReloadAgent, 20),
-            action(Verb::MetaData, 5),
-            action(Verb::ValidateAll, 20),
         ])
         .rgmanager(Rgmanager {
             type_name: "ip",

@@ -53,6 +53,11 @@ pub enum Given {
     Environment(String, Option<String>),
     Setting(String, String),
     NoProgram(String),
+    /// In its place stands one that notes its arguments and ends with this status.
+    Recorder {
+        path: String,
+        status: u8,
+    },
     Nobody,
     Pass(Duration),
 }
@@ -114,6 +119,16 @@ pub enum Thing {
         holds: Option<String>,
     },
     Process(String),
+    /// The last call of the agent ran this recorder, with these words in its arguments.
+    Called {
+        program: String,
+        words: String,
+    },
+    /// The peer's own kernel sends packets for the address to this interface's hardware address.
+    Neighbour {
+        address: String,
+        dev: String,
+    },
     Packet {
         kind: Kind,
         address: String,

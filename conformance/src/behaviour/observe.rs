@@ -1,7 +1,8 @@
 //! What somebody other than the agent sees: `ip -j`, nft, `/proc`, the files, the ear at the peer.
 
 use super::language::{Address, Kind, Observe, Thing};
-use super::place::{ip, ip_json, is_up};
+use super::parse::PEER;
+use super::place::{calls_of, ip, ip_json, is_up};
 use super::wire::Ear;
 use crate::call::pause;
 use crate::tool;
@@ -69,6 +70,12 @@ impl Observer {
                 let all = processes();
                 Ok((all.iter().any(|line| line.contains(text.as_str())), all.join("; ")))
             }
+            Thing::Called { program, words } => {
+                let calls = fs::read_to_string(calls_of(program)).unwrap_or_default();
+                let there = calls.lines().any(|call| format!(" {call} ").contains(&format!(" {words} ")));
+                Ok((there, calls.trim().replace('\n', "; ")))
+            }
+            Thing::Neighbour { address, dev } => neighbour(address, dev),
             Thing::Packet { kind, address, times } => {
                 let ear = self.ear.as_mut().ok_or("nobody listens at the peer")?;
                 let heard = ear.count(*kind, address);
@@ -149,6 +156,15 @@ fn route(destination: &str, dev: Option<&str>, metric: Option<u64>) -> Result<(b
             && metric.is_none_or(|metric| route.get("metric").and_then(Value::as_u64) == Some(metric))
     });
     Ok((there, ip(&[family, "route", "show"])?.trim().replace('\n', "; ")))
+}
+
+/// Where the peer's kernel sends packets for the address: the witness that the announcement was one to learn from.
+fn neighbour(address: &str, dev: &str) -> Result<(bool, String), String> {
+    let own = ip_json(&["link", "show", "dev", dev])?;
+    let own = own.pointer("/0/address").and_then(Value::as_str).unwrap_or("none").to_owned();
+    let known = ip_json(&["-n", PEER, "neighbour", "show", address])?;
+    let known = known.pointer("/0/lladdr").and_then(Value::as_str).unwrap_or("nowhere");
+    Ok((known == own, format!("the peer finds {address} at {known}, and {dev} is {own}")))
 }
 
 /// Everything an action could leave behind, a line each.

@@ -251,6 +251,10 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
         ["file", path] => Thing::File { path: text(path), holds: None },
         ["file", path, "holds", words @ ..] => Thing::File { path: text(path), holds: Some(words.join(" ")) },
         ["process", words @ ..] if !words.is_empty() => Thing::Process(words.join(" ")),
+        ["call", "of", program, "with", words @ ..] if !words.is_empty() => {
+            Thing::Called { program: text(program), words: words.join(" ") }
+        }
+        ["peer", "finds", address, "at", dev] => Thing::Neighbour { address: text(address), dev: text(dev) },
         ["packet", kind @ ("arp" | "advertisement"), "of", address, rest @ ..] => Thing::Packet {
             kind: if *kind == "arp" { Kind::Arp } else { Kind::Advertisement },
             address: text(address),
@@ -262,7 +266,7 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
         },
         _ => {
             return Err("'observe [not]' takes: address A[/P] [on IF] [label L] ..., route NET, link IF up, link IF down, \
-                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], process TEXT, packet arp of A, \
+                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], process TEXT, call of PROGRAM with WORDS, peer finds A at IF, packet arp of A, \
                 packet advertisement of A, nothing left; and at the end 'within N seconds'"
                 .to_owned());
         }
@@ -367,15 +371,21 @@ fn given(words: &[&str]) -> Result<Given, String> {
             let (name, value) = pair(word)?;
             Given::Setting(name, value)
         }
+        ["peer", "knows", address, "elsewhere"] => {
+            ip(&[&format!("-n {PEER} neighbour replace {address} lladdr {ELSEWHERE} nud stale dev judge1")])
+        }
+        ["program", path, "answers", status] if path.starts_with('/') => {
+            Given::Recorder { path: text(path), status: number(status)? }
+        }
         ["program", path, "is", "missing"] if path.starts_with('/') => Given::NoProgram(text(path)),
         ["user", "nobody"] => Given::Nobody,
         [seconds, "seconds", "pass"] => Given::Pass(span(seconds)?),
         _ => {
             return Err("'given' takes: interface IF [A/P ...], interface IF is removed, namespace NS with interface IF A/P, \
                 namespace NS is removed, address A/P on IF, address A/P is removed, route NET on IF, route NET is removed, \
-                link IF up, link IF down, link of the peer of IF down, altname NAME of IF, peer has A/P, \
+                link IF up, link IF down, link of the peer of IF down, altname NAME of IF, peer has A/P, peer knows A elsewhere, \
                 file PATH holds TEXT, file PATH is removed, folder PATH, environment NAME=VALUE, environment without NAME, \
-                setting NAME=VALUE, program /PATH is missing, user nobody, N seconds pass"
+                setting NAME=VALUE, program /PATH is missing, program /PATH answers STATUS, user nobody, N seconds pass"
                 .to_owned());
         }
     })
@@ -383,6 +393,9 @@ fn given(words: &[&str]) -> Result<Given, String> {
 
 /// The namespace at the other end of every cable.
 pub const PEER: &str = "peer";
+
+/// A hardware address that nobody has.
+const ELSEWHERE: &str = "02:00:00:00:00:99";
 
 /// The other end of an interface's cable.
 pub fn other_end(interface: &str) -> String {

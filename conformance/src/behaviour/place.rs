@@ -94,6 +94,7 @@ pub fn make(given: &Given, call: &mut Callable) -> Result<(), String> {
             fs::write(&path, value).map_err(|why| format!("{path}: {why}"))?;
         }
         Given::NoProgram(path) => hide(path)?,
+        Given::Recorder { path, status } => record(path, *status)?,
         Given::Nobody => call.nobody = true,
         Given::Pass(span) => pause(*span),
     }
@@ -132,6 +133,34 @@ fn remove(address: &str) -> Result<(), String> {
         }
     }
     Err(format!("{address} is not there, so nobody can remove it"))
+}
+
+/// Where a recorder writes, a line for each call.
+pub fn calls_of(program: &str) -> String {
+    format!("/run/judge/calls-of-{program}")
+}
+
+/// A program above the installed one that notes its arguments, by the shell alone: it changes nothing else.
+fn record(path: &str, status: u8) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stub = format!("/run/judge/recorder-of-{name}");
+    let script = format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{}\nexit {status}\n", calls_of(name));
+    fs::write(&stub, script)
+        .and_then(|()| fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)))
+        .map_err(|why| format!("{stub}: {why}"))?;
+    let none = None::<&str>;
+    nix::mount::mount(Some(stub.as_str()), path, none, nix::mount::MsFlags::MS_BIND, none)
+        .map_err(|errno| format!("put a recorder at {path}: {}", errno.desc()))
+}
+
+/// Forgets what recorders have noted: a case looks at what the last call has done.
+pub fn forget_calls() {
+    for entry in fs::read_dir("/run/judge").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("calls-of-") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A file that cannot be executed above the program; one that is not installed is missing already.

@@ -42,6 +42,7 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
                 if networked && observer.before.is_none() {
                     observer.before = Some(snapshot()?);
                 }
+                place::forget_calls();
                 last = Some(trial.run(&call(run, trial, &parameters, &callable))?);
             }
             Step::Expect(expect) => {

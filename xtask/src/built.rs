@@ -96,16 +96,27 @@ fn executables(profile: Profile) -> Result<Vec<(Kind, PathBuf)>, String> {
     }
 }
 
+/// Builds the judge of agents, and answers its program.
+pub fn judge(profile: Profile) -> Result<PathBuf, String> {
+    let messages = messages(profile, &["--package", "ringfence-conformance", "--bins"])?;
+    let found = artifacts(&messages).find_map(|(_, executable)| executable);
+    found.ok_or_else(|| "cargo built no ringfence-conformance".to_owned())
+}
+
 fn build(profile: Profile, what: &[&str]) -> Result<Vec<(Kind, PathBuf)>, String> {
+    messages(profile, what).map(|messages| parse_messages(&messages))
+}
+
+fn messages(profile: Profile, what: &[&str]) -> Result<String, String> {
     let mut build = cargo();
     build
         .args(["build", "--profile", profile.word(), "--message-format", "json-render-diagnostics"])
         .args(what);
     let child = build.stderr(Stdio::inherit()).output().map_err(|why| format!("cannot run cargo: {why}"))?;
     if !child.status.success() {
-        return Err("the agents do not compile".to_owned());
+        return Err("it does not compile".to_owned());
     }
-    Ok(parse_messages(&String::from_utf8_lossy(&child.stdout)))
+    Ok(String::from_utf8_lossy(&child.stdout).into_owned())
 }
 
 /// The target triple of this machine.
@@ -119,14 +130,10 @@ fn host_of(version: &str) -> Option<String> {
     version.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned())
 }
 
-/// The executables in cargo's JSON messages.
+/// The agents in cargo's JSON messages.
 fn parse_messages(lines: &str) -> Vec<(Kind, PathBuf)> {
-    lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message.get("reason").and_then(Value::as_str) == Some("compiler-artifact"))
-        .filter_map(|message| {
-            let package = message.get("package_id")?.as_str()?;
+    artifacts(lines)
+        .filter_map(|(package, executable)| {
             let kind = if package.contains("ringfence-agents") {
                 Kind::Resource
             } else if package.contains("ringfence-fence") {
@@ -134,9 +141,21 @@ fn parse_messages(lines: &str) -> Vec<(Kind, PathBuf)> {
             } else {
                 return None;
             };
-            Some((kind, PathBuf::from(message.get("executable")?.as_str()?)))
+            Some((kind, executable?))
         })
         .collect()
+}
+
+/// Package and executable of everything that cargo says it built.
+fn artifacts(lines: &str) -> impl Iterator<Item = (String, Option<PathBuf>)> {
+    lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message.get("reason").and_then(Value::as_str) == Some("compiler-artifact"))
+        .filter_map(|message| {
+            let executable = message.get("executable").and_then(Value::as_str).map(PathBuf::from);
+            Some((message.get("package_id")?.as_str()?.to_owned(), executable))
+        })
 }
 
 /// A call of an agent with an environment that says nothing: what it tells is the same on every machine.

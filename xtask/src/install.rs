@@ -11,11 +11,13 @@ pub use crate::built::Profile;
 
 const RESOURCE_AGENTS: &str = "usr/lib/ocf/resource.d/ringfence";
 const FENCE_AGENTS: &str = "usr/sbin";
+/// The program that judges agents, ours and anybody's.
+const JUDGE: &str = "usr/bin/ringfence-conformance";
 const EXTERNAL_PLUGINS: &str = "usr/lib/stonith/plugins/external";
 
 pub fn command() -> Command {
     Command::new("install")
-        .about("Build the agents and lay them out below a folder, with links and man pages")
+        .about("Build the agents and their judge, and lay them out below a folder, with links and manuals")
         .arg(option("destdir", "DIR", "the folder to install below; / is this machine").required(true))
         .arg(option("profile", "PROFILE", "release or dev").default_value("release"))
 }
@@ -42,6 +44,11 @@ pub fn install(destdir: &Path, profile: Profile) -> Result<Vec<PathBuf>, String>
     for agent in &agents {
         lay_out(agent, &destdir, &mut done)?;
     }
+    let judge = built::judge(profile)?;
+    let program = fs::read(&judge).map_err(|why| format!("{}: {why}", judge.display()))?;
+    let path = destdir.join(JUDGE);
+    workspace::replace(&path, &program, 0o755)?;
+    done.push(path);
     Ok(done)
 }
 

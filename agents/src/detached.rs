@@ -4,7 +4,7 @@
 //! line, so upstream's agent can stop ours in a rolling upgrade. The second line is ours: the start time of that
 //! process, without which a pid that was given to somebody else in the meantime would be killed.
 
-use crate::netlink::readable;
+use crate::net::netlink::readable;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, alarm, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};

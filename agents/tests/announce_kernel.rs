@@ -11,9 +11,9 @@
 mod namespace;
 
 use namespace::{fresh, netlink, sh, soon, wire};
-use ringfence_agents::announce::{Announcer, Error, find_duplicate};
-use ringfence_agents::netns;
-use ringfence_agents::route_lookup::{self, Wanted};
+use ringfence_agents::net::announce::{Announcer, Error, find_duplicate};
+use ringfence_agents::net::netns;
+use ringfence_agents::net::route_lookup::{self, Wanted};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 

@@ -11,9 +11,9 @@
 mod namespace;
 
 use namespace::{fresh, sh, wire};
-use ringfence_agents::cluster_ip::{ClusterIp, Command, Iptables};
-use ringfence_agents::multicast_mac;
-use ringfence_agents::netlink::Change;
+use ringfence_agents::net::cluster_ip::{ClusterIp, Command, Iptables};
+use ringfence_agents::net::multicast_mac;
+use ringfence_agents::net::netlink::Change;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;

@@ -11,7 +11,7 @@
 mod namespace;
 
 use namespace::{fresh, netlink, seen, sh, soon, wire};
-use ringfence_agents::netlink::{
+use ringfence_agents::net::netlink::{
     Broadcast, Change, Dad, DadWatch, Error, FOREVER, Hardware, IpFamily, Netlink, NewAddress, OperState,
     Route, RouteFilter, RouteKind, flag, scope, table,
 };

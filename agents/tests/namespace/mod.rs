@@ -3,7 +3,7 @@
 //! unshare(2) moves the calling thread alone, so each case gets a thread of its own; the namespace ends with it.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
-use ringfence_agents::netlink::Netlink;
+use ringfence_agents::net::netlink::Netlink;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

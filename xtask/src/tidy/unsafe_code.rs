@@ -4,11 +4,11 @@ use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
 const KERNEL_FACING: [(&str, &str); 17] = [
-    ("agents/src/announce.rs", "raw sockets"),
-    ("agents/src/netlink", "netlink sockets"),
-    ("agents/src/netlink.rs", "netlink sockets"),
+    ("agents/src/net/announce.rs", "raw sockets"),
+    ("agents/src/net/netlink", "netlink sockets"),
+    ("agents/src/net/netlink.rs", "netlink sockets"),
     ("agents/src/detached.rs", "fork and setsid of the announcer"),
-    ("agents/src/multicast_mac.rs", "ioctl on a socket"),
+    ("agents/src/net/multicast_mac.rs", "ioctl on a socket"),
     ("agents/tests", "namespaces, raw sockets"),
     ("conformance/src/behaviour/wire.rs", "the packet socket of what is heard at the peer"),
     ("conformance/src/host.rs", "namespaces, mounts, rights of a trial"),
@@ -77,7 +77,7 @@ mod tests {
     fn only_in_listed_files() {
         let text = "// SAFETY: it is.\nunsafe { f() }\n";
         assert_eq!(whats("agents/src/bin/x.rs", text).len(), 1);
-        assert!(whats("agents/src/netlink/wire.rs", text).is_empty());
+        assert!(whats("agents/src/net/netlink/wire.rs", text).is_empty());
         assert!(whats("ocf-lib/src/cmd.rs", text).is_empty());
         assert_eq!(whats("ocf-lib/src/cmd.rs.d/x.rs", text).len(), 1);
     }

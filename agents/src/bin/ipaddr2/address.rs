@@ -5,9 +5,9 @@ use crate::params::BroadcastAddress;
 use ocf_lib::resource::agent::State;
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
-use ringfence_agents::netlink::{Address, Broadcast, Error, Link, Netlink, flag, protocol_number};
-use ringfence_agents::netns;
-use ringfence_agents::route_lookup::{self, Found, Wanted};
+use ringfence_agents::net::netlink::{Address, Broadcast, Error, Link, Netlink, flag, protocol_number};
+use ringfence_agents::net::netns;
+use ringfence_agents::net::route_lookup::{self, Found, Wanted};
 use std::net::IpAddr;
 
 /// The longest label the kernel takes (`IFNAMSIZ` less its NUL).

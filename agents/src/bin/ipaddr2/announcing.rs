@@ -2,9 +2,9 @@
 
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
-use ringfence_agents::announce::Announcer;
 use ringfence_agents::detached::{self, Detached, Stopped};
-use ringfence_agents::netlink::Link;
+use ringfence_agents::net::announce::Announcer;
+use ringfence_agents::net::netlink::Link;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use crate::address::fault;
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
 use ocf_lib::resource::runfile::RunFile;
-use ringfence_agents::netlink::{Broadcast, Link, Netlink, NewAddress};
+use ringfence_agents::net::netlink::{Broadcast, Link, Netlink, NewAddress};
 use std::net::IpAddr;
 
 pub struct Loopback {

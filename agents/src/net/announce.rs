@@ -4,9 +4,9 @@
 //! and InfiniBand alike; IPv6 through a raw `ICMPv6` socket. Both need `CAP_NET_RAW`. Sockets are opened before the
 //! first packet, so that a caller can open them, learn of any error, and only then go into the background.
 
-use crate::arp::{self, Packet};
-use crate::ndisc;
-use crate::netlink::{Link, readable};
+use crate::net::arp::{self, Packet};
+use crate::net::ndisc;
+use crate::net::netlink::{Link, readable};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, SockaddrStorage, recv, sendto,

@@ -4,7 +4,7 @@
 //! then the lowest interface number. The last tie-break is ours: upstream takes whichever the kernel lists first.
 //! [`choose`] is that rule on plain data; [`find`] reads the data from the kernel.
 
-use crate::netlink::{
+use crate::net::netlink::{
     Address, Error as NetlinkError, IpFamily, Link, Netlink, Route, RouteFilter, RouteKind, scope, table,
 };
 use std::fmt;

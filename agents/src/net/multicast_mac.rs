@@ -3,7 +3,7 @@
 //! By ioctl and not by packet socket membership: a membership ends with its socket, the entry made here stays until
 //! it is removed or the interface goes, and so survives the agent.
 
-use crate::netlink::Change;
+use crate::net::netlink::Change;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::os::fd::AsRawFd;

@@ -74,12 +74,15 @@ pub struct Trial<'a> {
     /// Ways in which the agent can be used on the trial's host; at least one, which may be empty.
     pub ways: &'a [Parameters],
     pub seed: u64,
+    /// How many random sequences or schedules; `None`: as many as the case finds right.
+    #[allow(dead_code, reason = "for the models")]
+    pub rounds: Option<u64>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Trial<'a> {
-    pub fn new(subject: &'a Subject, ways: &'a [Parameters], seed: u64) -> Self {
-        Self { subject, ways, seed, findings: Vec::new() }
+    pub fn new(subject: &'a Subject, ways: &'a [Parameters], seed: u64, rounds: Option<u64>) -> Self {
+        Self { subject, ways, seed, rounds, findings: Vec::new() }
     }
 
     /// Runs a call; one that cannot be started ends the case.
@@ -91,6 +94,12 @@ impl<'a> Trial<'a> {
     /// Notes something wrong and goes on.
     pub fn find(&mut self, what: impl Into<String>, answer: Option<&Answer>) {
         self.findings.push(Finding { what: what.into(), evidence: answer.map(evidence) });
+    }
+
+    /// Notes something wrong that another process of the judge saw.
+    #[allow(dead_code, reason = "for the models")]
+    pub fn find_told(&mut self, what: impl Into<String>, evidence: Option<String>) {
+        self.findings.push(Finding { what: what.into(), evidence });
     }
 
     /// Notes `what` unless `good`.
@@ -120,7 +129,8 @@ fn wanted(codes: &[i32]) -> String {
     codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-fn evidence(answer: &Answer) -> String {
+/// The call, its end and what it said, as findings show it.
+pub fn evidence(answer: &Answer) -> String {
     let cut = |text: &str| {
         let shown: String = text.chars().take(1500).collect();
         if shown.trim().is_empty() { "(nothing)".to_owned() } else { shown.trim_end().to_owned() }
@@ -177,9 +187,9 @@ impl Case {
     }
 
     /// Carries it out. A panic of the judge is the judge's fault, not the agent's.
-    pub fn decide(&self, subject: &Subject, ways: &[Parameters], seed: u64) -> Verdict {
+    pub fn decide(&self, subject: &Subject, ways: &[Parameters], seed: u64, rounds: Option<u64>) -> Verdict {
         let work = std::panic::AssertUnwindSafe(|| {
-            let mut trial = Trial::new(subject, ways, seed);
+            let mut trial = Trial::new(subject, ways, seed, rounds);
             let end = (self.judge)(&mut trial);
             trial.into_verdict(end)
         });

@@ -40,11 +40,14 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let result = match matches.subcommand() {
-        Some(("check" | "replay", args)) => check(args),
+        Some(("check", args)) => check(args, None),
+        // One sequence or schedule: the one that the seed makes.
+        Some(("replay", args)) => check(args, Some(1)),
         Some(("compare", args)) => compare(args),
         Some(("list", args)) => Ok(list(&choice(args))),
         Some(("explain", args)) => explain(args),
         Some(("__trial", args)) => return trial(args),
+        Some(("__model", args)) => return model::child(args),
         _ => Ok(2),
     };
     ExitCode::from(result.unwrap_or_else(|why| {
@@ -70,6 +73,10 @@ fn command() -> Command {
             .help("number that random choices come from")
             .value_name("N")
             .default_value("1"),
+        Arg::new("rounds")
+            .long("rounds")
+            .help("random sequences or schedules of each such case, numbered from the seed on")
+            .value_name("N"),
         Arg::new("jobs").long("jobs").short('j').help("trials at once").value_name("N"),
         Arg::new("format")
             .long("format")
@@ -81,7 +88,7 @@ fn command() -> Command {
     ];
     let comparing: Vec<Arg> = running
         .iter()
-        .filter(|arg| matches!(arg.get_id().as_str(), "seed" | "jobs" | "verbose"))
+        .filter(|arg| matches!(arg.get_id().as_str(), "seed" | "rounds" | "jobs" | "verbose"))
         .cloned()
         .collect();
     Command::new("ringfence-conformance")
@@ -111,6 +118,7 @@ fn command() -> Command {
                 .args(running),
         )
         .subcommand(Command::new("__trial").hide(true).arg(Arg::new("order").required(true)))
+        .subcommand(Command::new("__model").hide(true).arg(Arg::new("task").required(true)))
 }
 
 fn choice(args: &ArgMatches) -> Choice {
@@ -125,7 +133,14 @@ fn number<T: std::str::FromStr>(args: &ArgMatches, name: &str, default: T) -> Re
     }
 }
 
-fn check(args: &ArgMatches) -> Result<u8, String> {
+fn rounds(args: &ArgMatches) -> Result<Option<u64>, String> {
+    match args.get_one::<String>("rounds") {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| format!("--rounds {text}: not a number")),
+    }
+}
+
+fn check(args: &ArgMatches, rounds_unsaid: Option<u64>) -> Result<u8, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("needs root: each trial gets namespaces of its own".to_owned());
     }
@@ -138,7 +153,7 @@ fn check(args: &ArgMatches) -> Result<u8, String> {
     let mut unknown = 0;
     for path in args.get_many::<String>("path").into_iter().flatten() {
         match Subject::recognise(Path::new(path)) {
-            Ok(subject) => charges.push(Charge { subject, ways: vec![way.clone()] }),
+            Ok(subject) => charges.push(Charge { ways: ways(&subject, &way), subject }),
             Err(why) => {
                 let _ = writeln!(std::io::stderr(), "{why}");
                 unknown += 1;
@@ -149,7 +164,13 @@ fn check(args: &ArgMatches) -> Result<u8, String> {
     let cases = suite::all();
     let chosen: Vec<&Case> = cases.iter().filter(|case| choice.takes(case)).collect();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let outcomes = run::all(&charges, &chosen, number(args, "seed", 1)?, number(args, "jobs", cores)?);
+    let outcomes = run::all(
+        &charges,
+        &chosen,
+        number(args, "seed", 1)?,
+        rounds(args)?.or(rounds_unsaid),
+        number(args, "jobs", cores)?,
+    );
     let format = Format::named(args.get_one::<String>("format").map_or("text", String::as_str));
     let text = report::write(format, &outcomes, args.get_flag("verbose"));
     match args.get_one::<String>("output") {
@@ -175,9 +196,15 @@ fn compare(args: &ArgMatches) -> Result<u8, String> {
         cases: cases.iter().filter(|case| choice.takes(case)).collect(),
         known: cases.iter().map(|case| case.id.clone()).collect(),
         seed: number(args, "seed", 1)?,
+        rounds: rounds(args)?,
         jobs: number(args, "jobs", cores)?,
         verbose: args.get_flag("verbose"),
     })
+}
+
+/// What was given with `--param`; else what the case files know of the agent.
+fn ways(subject: &Subject, given: &Parameters) -> Vec<Parameters> {
+    if given.is_empty() { behaviour::ways(&subject.name) } else { vec![given.clone()] }
 }
 
 /// Findings outrank what could not be judged; nothing judged at all is no pass.
@@ -241,7 +268,7 @@ fn decide(order: &Order) -> Verdict {
         return Verdict::CannotJudge(format!("no case is called {}", order.case));
     };
     match Subject::recognise(&order.subject) {
-        Ok(subject) => case.decide(&subject, &order.ways, order.seed),
+        Ok(subject) => case.decide(&subject, &order.ways, order.seed, order.rounds),
         Err(why) => Verdict::CannotJudge(why),
     }
 }

@@ -20,6 +20,7 @@ pub struct Order {
     pub subject: PathBuf,
     pub ways: Vec<Parameters>,
     pub seed: u64,
+    pub rounds: Option<u64>,
 }
 
 /// A case that was carried out on an agent.
@@ -76,7 +77,7 @@ pub struct Charge {
 }
 
 /// Carries out every case that concerns each subject, `jobs` at once, in a stable order of results.
-pub fn all(charges: &[Charge], cases: &[&Case], seed: u64, jobs: usize) -> Vec<Outcome> {
+pub fn all(charges: &[Charge], cases: &[&Case], seed: u64, rounds: Option<u64>, jobs: usize) -> Vec<Outcome> {
     let work: Vec<(&Charge, &Case)> = charges
         .iter()
         .flat_map(|charge| {
@@ -92,7 +93,7 @@ pub fn all(charges: &[Charge], cases: &[&Case], seed: u64, jobs: usize) -> Vec<O
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some((charge, case)) = work.get(at) else { break };
-                    let outcome = one(charge, case, seed);
+                    let outcome = one(charge, case, seed, rounds);
                     if let Ok(mut results) = results.lock() {
                         results.push((at, outcome));
                         progress.show(results.len(), &charge.subject.name, &case.id);
@@ -108,13 +109,14 @@ pub fn all(charges: &[Charge], cases: &[&Case], seed: u64, jobs: usize) -> Vec<O
 }
 
 /// One trial, in a process of its own.
-fn one(charge: &Charge, case: &Case, seed: u64) -> Outcome {
+fn one(charge: &Charge, case: &Case, seed: u64, rounds: Option<u64>) -> Outcome {
     let started = Instant::now();
     let order = Order {
         case: case.id.clone(),
         subject: charge.subject.path.clone(),
         ways: charge.ways.clone(),
         seed,
+        rounds,
     };
     let verdict = trial(&order).unwrap_or_else(Verdict::CannotJudge);
     Outcome {

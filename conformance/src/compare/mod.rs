@@ -47,6 +47,7 @@ pub struct Task<'a> {
     /// Names of all cases there are, chosen or not.
     pub known: Vec<String>,
     pub seed: u64,
+    pub rounds: Option<u64>,
     pub jobs: usize,
     pub verbose: bool,
 }
@@ -62,7 +63,7 @@ pub fn compare(task: &Task<'_>) -> Result<u8, String> {
             charges.push(Charge { ways: crate::behaviour::ways(name), subject });
         }
     }
-    let outcomes = run::all(&charges, &task.cases, task.seed, task.jobs);
+    let outcomes = run::all(&charges, &task.cases, task.seed, task.rounds, task.jobs);
     let judgement = judgement::judge(&pairs(task, &charges, &outcomes), &entries, &task.known, &names);
     let text = tell(&judgement, &names, task.verbose);
     std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("stdout: {why}"))?;

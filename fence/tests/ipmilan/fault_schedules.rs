@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use ringfence_tests::sim::SplitMix64;
 use ringfence_tests::sim::ipmi_sim::IpmiSim;
-use ringfence_tests::sim::ledger::{ids_given, path_is_to_blame, was_activated};
-use ringfence_tests::sim::udp_faults::{FaultyPath, Passage, Schedule};
+use ringfence_conformance::relay::ledger::{ids_given, path_is_to_blame, was_activated};
+use ringfence_conformance::relay::udp::{FaultyPath, Passage, Schedule};
 
 use super::agent::{self, at};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_tests::sim::bmc::{Bmc, Config, Quirks};
 use ringfence_tests::sim::ipmi_sim::IpmiSim;
-use ringfence_tests::sim::udp_faults::{FaultyPath, Schedule};
+use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 
 use super::agent::{at, given};
 

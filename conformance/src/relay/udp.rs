@@ -1,8 +1,9 @@
-//! A UDP path that loses, delays, doubles, reorders, corrupts and swallows datagrams by a seed.
+//! A UDP path that loses, delays, doubles, reorders, corrupts, cuts and swallows datagrams by a seed, and remembers earlier ones.
 //!
 //! The n-th datagram of a direction always meets the same fate for the same seed, whatever the clock does; only when delayed ones
 //! arrive depends on threads.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::SplitMix64;
+
+/// Longer than any run.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// What happens to datagrams, in percent of each direction.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,12 @@ pub struct Schedule {
     pub reorder: u64,
     /// One bit changed.
     pub corrupt: u64,
+    /// Only a first part arrives.
+    pub truncate: u64,
+    /// An answer of an earlier session comes first.
+    pub stale: u64,
+    /// What the device answered then.
+    pub earlier: Vec<Vec<u8>>,
     /// From the n-th datagram to the BMC on, nothing passes for that long.
     pub blackhole: Option<(usize, Duration)>,
     /// Before the n-th datagram to the BMC, the device forgets its sessions.
@@ -52,7 +62,60 @@ impl Schedule {
             (usize::try_from(random.below(14)).unwrap_or(0), Duration::from_millis(50 + random.below(450)))
         });
         let amnesia_at = (kinds & 0xC0 == 0xC0).then(|| usize::try_from(4 + random.below(10)).unwrap_or(4));
-        Self { seed, drop, delay, delay_at_most, duplicate, reorder, corrupt, blackhole, amnesia_at }
+        // After all the others, so that these did not change with the kinds below.
+        let truncate = if random.chance(20) { 1 + random.below(15) } else { 0 };
+        let stale = if random.chance(20) { 5 + random.below(40) } else { 0 };
+        let for_ever = random.chance(6);
+        let blackhole = blackhole.map(|(at, span)| (at, if for_ever { FOR_EVER } else { span }));
+        let earlier = Vec::new();
+        Self {
+            seed,
+            drop,
+            delay,
+            delay_at_most,
+            duplicate,
+            reorder,
+            corrupt,
+            truncate,
+            stale,
+            earlier,
+            blackhole,
+            amnesia_at,
+        }
+    }
+}
+
+/// As a reader of a finding wants it: only what there is.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        for (percent, what) in [
+            (self.drop, "lost"),
+            (self.delay, "delayed"),
+            (self.duplicate, "doubled"),
+            (self.reorder, "reordered"),
+            (self.corrupt, "corrupted"),
+            (self.truncate, "cut short"),
+            (self.stale, "preceded by an answer of an earlier session"),
+        ] {
+            if percent > 0 {
+                words.push(format!("{percent} % {what}"));
+            }
+        }
+        if self.delay > 0 || self.duplicate > 0 || self.reorder > 0 {
+            words.push(format!("delays up to {} ms", self.delay_at_most.as_millis()));
+        }
+        match self.blackhole {
+            Some((at, FOR_EVER)) => words.push(format!("nothing passes from datagram {at} on")),
+            Some((at, span)) => {
+                words.push(format!("nothing passes for {} ms from datagram {at} on", span.as_millis()));
+            }
+            None => {}
+        }
+        if let Some(at) = self.amnesia_at {
+            words.push(format!("the device restarts before datagram {at}"));
+        }
+        f.write_str(if words.is_empty() { "a clean path".to_owned() } else { words.join(", ") }.as_str())
     }
 }
 
@@ -263,6 +326,16 @@ impl<F: FnMut()> Path<F> {
                 *byte ^= 1 << random.below(8);
             }
         }
+        if random.chance(self.schedule.truncate) {
+            self.note(index, |passage| passage.intact = false);
+            bytes.truncate(usize::try_from(random.below(bytes.len() as u64)).unwrap_or(0));
+        }
+        if !to_device && random.chance(self.schedule.stale) && !self.schedule.earlier.is_empty() {
+            let which = usize::try_from(random.below(self.schedule.earlier.len() as u64)).unwrap_or(0);
+            if let (Some(old), Some(client)) = (self.schedule.earlier.get(which), self.client) {
+                let _ = self.front.send_to(old, client);
+            }
+        }
         let again = random.chance(self.schedule.duplicate);
         let now = Instant::now();
         let most = u64::try_from(self.schedule.delay_at_most.as_millis()).unwrap_or(0);
@@ -368,6 +441,29 @@ mod tests {
     #[test]
     fn without_faults_everything_arrives_in_order() {
         assert_eq!(arrivals(Schedule::default()), (0..200_u8).map(|n| vec![n]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn cut_short_and_out_of_the_past() {
+        let device = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let schedule =
+            Schedule { truncate: 100, stale: 100, earlier: vec![b"old".to_vec()], ..Schedule::default() };
+        assert_eq!(
+            schedule.to_string(),
+            "100 % cut short, 100 % preceded by an answer of an earlier session"
+        );
+        let path = FaultyPath::start(device.local_addr().unwrap(), schedule, || {}).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send_to(b"question", path.address()).unwrap();
+        let mut buffer = [0; 64];
+        let (length, from) = device.recv_from(&mut buffer).unwrap();
+        assert!(length < 8);
+        device.send_to(b"answer", from).unwrap();
+        let length = client.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"old");
+        assert!(client.recv(&mut buffer).unwrap() < 6);
+        assert!(path.passages().iter().all(|passage| !passage.intact));
     }
 
     #[test]

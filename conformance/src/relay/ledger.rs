@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::udp_faults::Passage;
+use super::udp::Passage;
 
 /// Datagrams for a session that must have been lost in a row before its being left open is the path's doing.
 pub const CLOSING_TRIES: usize = 3;

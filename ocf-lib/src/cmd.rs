@@ -99,6 +99,11 @@ impl Output {
         self.code == Some(0)
     }
 
+    /// Standard error as text; what is not UTF-8 is replaced.
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
@@ -144,6 +149,11 @@ pub enum CmdError {
         program: String,
         after: Duration,
     },
+    /// It was still running at the deadline and cannot be killed: it waits in the kernel (state D).
+    Stuck {
+        program: String,
+        after: Duration,
+    },
     Io {
         program: String,
         error: std::io::Error,
@@ -156,6 +166,10 @@ impl fmt::Display for CmdError {
             Self::Missing { program } => write!(f, "{program} is not installed"),
             Self::TimedOut { program, after } => {
                 write!(f, "{program} timed out after {:.1} s", after.as_secs_f64())
+            }
+            Self::Stuck { program, after } => {
+                let after = after.as_secs_f64();
+                write!(f, "{program} hangs in the kernel since {after:.1} s and cannot be ended")
             }
             Self::Io { program, error } => write!(f, "cannot run {program}: {error}"),
         }
@@ -208,8 +222,12 @@ impl Runner for System {
             }
             if deadline.expired() {
                 drop(guard);
-                let _ = child.wait();
-                return Err(CmdError::TimedOut { program, after: started.elapsed() });
+                let after = started.elapsed();
+                return Err(if reaped(&mut child) {
+                    CmdError::TimedOut { program, after }
+                } else {
+                    CmdError::Stuck { program, after }
+                });
             }
             let span = deadline.left_or(pause);
             if open {
@@ -253,6 +271,22 @@ fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
         });
     }
     command.spawn()
+}
+
+/// Time that a killed child has to end. One that waits for a device in the kernel never does.
+const LAST_WAIT: Duration = Duration::from_millis(250);
+
+/// Waits for a child that was killed; false: it is still there, and is left to init.
+fn reaped(child: &mut Child) -> bool {
+    let end = Deadline::after(LAST_WAIT);
+    loop {
+        match child.try_wait() {
+            Ok(None) if end.expired() => return false,
+            Ok(None) => end.sleep(Duration::from_millis(2)),
+            // Nobody else waits for it, so an error says that it is gone.
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
 }
 
 /// Kills the child's process group when dropped with an id in it.
@@ -416,6 +450,17 @@ mod tests {
         let error = run(&Cmd::new("no-such-tool"), LONG).unwrap_err();
         assert!(matches!(error, CmdError::Missing { .. }));
         assert_eq!(error.to_string(), "no-such-tool is not installed");
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a child that nobody kills stands for one that nobody can")]
+    fn a_child_that_does_not_end_is_not_waited_for() {
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
+        let begun = Instant::now();
+        assert!(!reaped(&mut child));
+        assert!(begun.elapsed() < LAST_WAIT * 4, "{:?}", begun.elapsed());
+        child.kill().unwrap();
+        assert!(reaped(&mut child));
     }
 
     #[test]

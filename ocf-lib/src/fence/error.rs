@@ -213,7 +213,7 @@ impl std::error::Error for FenceError {}
 impl From<crate::cmd::CmdError> for FenceError {
     fn from(error: crate::cmd::CmdError) -> Self {
         let kind = match &error {
-            crate::cmd::CmdError::TimedOut { .. } => ErrorKind::TimedOut,
+            crate::cmd::CmdError::TimedOut { .. } | crate::cmd::CmdError::Stuck { .. } => ErrorKind::TimedOut,
             crate::cmd::CmdError::Missing { .. } | crate::cmd::CmdError::Io { .. } => ErrorKind::Usage,
         };
         Self::new(kind, error.to_string())

@@ -79,6 +79,27 @@ fn promotion(cx: &Cx) -> Cmd {
     Cmd::new("crm_attribute").args(["-N", &node_name(cx), "-n", &attribute, "-l", "reboot", "-Q"])
 }
 
+/// A node that the cluster knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub name: String,
+    /// In the partition of this one at this moment. One that has been lost was fenced before Pacemaker starts anything
+    /// in its place.
+    pub member: bool,
+}
+
+/// The nodes that the cluster knows, past and present (`crm_node -l`). Hosts that it does not know may be alive.
+pub fn nodes(cx: &Cx) -> Result<Vec<Node>, Fault> {
+    let said = bounded(cx, &Cmd::new("crm_node").arg("-l"))?;
+    // `1 n1 member`, `2 n2 lost`; before Pacemaker 1.1.19 without the last word, when all that are listed are members.
+    let node = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let name = words.next()?.to_owned();
+        Some(Node { name, member: words.next().is_none_or(|state| state == "member") })
+    };
+    Ok(said.lines().filter_map(node).collect())
+}
+
 /// A transient node attribute through `attrd_updater`; `dampen` delays and joins the writes.
 pub fn set_node_attribute(cx: &Cx, name: &str, value: &str, dampen: Option<Duration>) -> Result<(), Fault> {
     let mut cmd = Cmd::new("attrd_updater").args(["-n", name, "-N", &node_name(cx), "-U", value]);
@@ -223,6 +244,15 @@ mod tests {
             .set("OCF_RESKEY_CRM_meta_container_attribute_target", "host")
             .into_cx();
         assert_eq!(node_name(&cx), "metal");
+    }
+
+    #[test]
+    fn nodes_are_members_or_lost() {
+        let cx = Bench::new("x", Verb::Start)
+            .answer("crm_node", 0, "1 n1 member\n2 n2 lost\n3 n3\n", "")
+            .into_cx();
+        let nodes: Vec<_> = nodes(&cx).unwrap().into_iter().map(|node| (node.name, node.member)).collect();
+        assert_eq!(nodes, [("n1".into(), true), ("n2".into(), false), ("n3".into(), true)]);
     }
 
     #[test]

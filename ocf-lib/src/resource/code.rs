@@ -137,7 +137,9 @@ impl From<CmdError> for Fault {
             CmdError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::PermissionDenied => {
                 Self::perm(error.to_string())
             }
-            CmdError::TimedOut { .. } | CmdError::Io { .. } => Self::generic(error.to_string()),
+            CmdError::TimedOut { .. } | CmdError::Stuck { .. } | CmdError::Io { .. } => {
+                Self::generic(error.to_string())
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Copy it into a crate of your own whose only dependency is `ocf-lib`, and change the four functions.
 
 use ocf_lib::resource::prelude::*;
+use std::io::Write;
 
 params! {
     struct Params {
@@ -18,12 +19,15 @@ struct Lamp {
 impl Agent for Lamp {
     type Params = Params;
 
-    const SPEC: Spec =
-        Spec::new("Lamp", "1.0").short("Switches a lamp").long("On while the file exists.").actions(&[
+    const SPEC: Spec = Spec::new("Lamp", "1.0")
+        .short("Switches a lamp")
+        .long("On while the file exists.")
+        .actions(&[
             action(Verb::Start, 20),
             action(Verb::Stop, 20),
             action(Verb::Monitor, 20).every(10).depth(0),
-        ]);
+        ])
+        .commands(&[Command { word: "show", about: "says how bright it is", timeout: 5 }]);
 
     fn new(params: Params, _: &Cx) -> Self {
         Self { socket: RunFile::new(params.socket.0), watts: params.watts }
@@ -39,6 +43,11 @@ impl Agent for Lamp {
 
     fn stop(&self, _: &Cx, faults: &mut Faults) {
         faults.ok(self.socket.remove());
+    }
+
+    fn command(&self, cx: &Cx, _: &str, out: &mut dyn Write) -> Result<(), Fault> {
+        let state = if self.probe(cx)? == State::Running { "on" } else { "off" };
+        Ok(writeln!(out, "{state}, {} watts", self.watts)?)
     }
 }
 

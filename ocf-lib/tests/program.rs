@@ -57,6 +57,26 @@ fn an_unknown_action_is_3_before_anything_else_and_none_is_2_with_usage() {
 }
 
 #[test]
+fn a_command_is_given_by_hand_with_its_parameters() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lamp");
+    let socket = format!("socket={}", file.display());
+    let shown = call(&lamp(), &["show", &socket, "watts=60"], &[]);
+    assert_eq!((code(&shown), text(&shown.stdout).as_str()), (0, "off, 60 watts\n"));
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(text(&call(&lamp(), &["show", &socket], &[]).stdout), "on, 40 watts\n");
+
+    let misspelt = call(&lamp(), &["show", &socket, "wats=60"], &[]);
+    let told = "wats=60 is no parameter: NAME=VALUE is, with one of socket, watts";
+    assert_eq!((code(&misspelt), text(&misspelt.stderr).starts_with(told)), (2, true));
+    let missing = call(&lamp(), &["show"], &[]);
+    assert_eq!((code(&missing), text(&missing.stdout).as_str()), (6, ""));
+    let usage = text(&call(&lamp(), &["usage"], &[]).stdout);
+    assert!(usage.contains("\nLamp show [NAME=VALUE ...]: says how bright it is\n"), "{usage}");
+    assert_eq!(code(&call(&lamp(), &["command"], &[])), 3, "a word of the framework's own");
+}
+
+#[test]
 fn extra_arguments_are_ignored() {
     assert_eq!(code(&call(&lamp(), &["meta-data", "more", "--words"], &[])), 0);
 }

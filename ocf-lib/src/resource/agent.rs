@@ -5,6 +5,7 @@ use crate::resource::code::{Code, Fault};
 use crate::resource::context::Cx;
 use crate::resource::param::ParamSet;
 use crate::resource::spec::Spec;
+use std::io::Write;
 
 /// Every action of the OCF API and of rgmanager. A closed set: an unknown word is exit code 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub enum Verb {
     MetaData,
     Usage,
     Methods,
+    /// One of the agent's own commands, given by hand ([`crate::resource::spec::Spec::commands`]): no action.
+    Command,
 }
 
 impl Verb {
@@ -69,6 +72,7 @@ impl Verb {
             Self::MetaData => "meta-data",
             Self::Usage => "usage",
             Self::Methods => "methods",
+            Self::Command => "command",
         }
     }
 
@@ -233,6 +237,13 @@ pub trait Agent: Sized {
 
     /// Puts changed reloadable parameters in force.
     fn reload_agent(&self, cx: &Cx) -> Result<(), Fault> {
+        unsupported(cx)
+    }
+
+    /// Carries out one of [`Spec::commands`] for an administrator; what it tells goes to `out`. Parameters are read and
+    /// checked as for `start`.
+    fn command(&self, cx: &Cx, word: &str, out: &mut dyn Write) -> Result<(), Fault> {
+        let _ = (word, out);
         unsupported(cx)
     }
 }

@@ -31,7 +31,7 @@ pub mod prelude {
     pub use super::param::{AbsolutePath, param};
     pub use super::run::run;
     pub use super::runfile::{RunFile, default_state};
-    pub use super::spec::{Foreign, Rgmanager, Role, Spec, action, foreign};
+    pub use super::spec::{Command, Foreign, Rgmanager, Role, Spec, action, foreign};
     pub use crate::params;
     pub use std::process::ExitCode;
 }

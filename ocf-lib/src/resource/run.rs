@@ -10,7 +10,7 @@ use crate::resource::context::{self, Cx};
 use crate::resource::dialect::{self, Dialect};
 use crate::resource::metadata;
 use crate::resource::param::ParamSet;
-use crate::resource::spec::Spec;
+use crate::resource::spec::{Command, Spec};
 use crate::resource::trace::Trace;
 use crate::resource::validate;
 use crate::resource::verbs::{self, Verdict};
@@ -50,6 +50,11 @@ fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
         log::stderr(&usage(spec));
         return Code::Args.number();
     };
+    if matches!(dialect, Dialect::Ocf10 | Dialect::Ocf11)
+        && let Some(command) = spec.commands.iter().find(|command| command.word == word)
+    {
+        return by_hand::<A>(command, args.get(1..).unwrap_or_default(), call.env);
+    }
     // Before anything else is looked at.
     let Some(verb) = dialect::verb(dialect, &word).filter(|verb| known(spec, dialect, *verb)) else {
         exit_reason(&call.env, &format!("action {word} is not supported"));
@@ -73,7 +78,31 @@ fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
         | Verb::Recover
         | Verb::Restart
         | Verb::ValidateAll => resource::<A>(dialect, verb, call.env),
+        Verb::Command => Code::Unimplemented.number(),
     }
+}
+
+/// A command with parameters as NAME=VALUE arguments; those of the environment hold, too.
+fn by_hand<A: Agent>(command: &Command, args: &[OsString], mut env: Env) -> u8 {
+    for arg in args {
+        let text = arg.to_string_lossy();
+        let named =
+            text.split_once('=').filter(|(name, _)| A::Params::PARAMS.iter().any(|p| p.name == *name));
+        let Some((name, value)) = named else {
+            let known: Vec<&str> = A::Params::PARAMS.iter().map(|param| param.name).collect();
+            log::stderr(&format!("{text} is no parameter: NAME=VALUE is, with one of {}", known.join(", ")));
+            return Code::Args.number();
+        };
+        env.set(format!("OCF_RESKEY_{name}"), value);
+    }
+    let deadline = Deadline::after(Duration::from_secs(command.timeout.into()));
+    let cx = context::<A>(Dialect::Ocf11, Verb::Command, env, deadline);
+    let mut out = std::io::stdout();
+    let verdict = verbs::command::<A>(&cx, command.word, &mut out);
+    if let Some(reason) = &verdict.reason {
+        log::stderr(reason);
+    }
+    if out.flush().is_err() { Code::Generic.number() } else { verdict.code.number() }
 }
 
 /// What the manager of this dialect may ask for: what the agent declares, and what the framework adds.
@@ -96,6 +125,7 @@ fn known(spec: &Spec, dialect: Dialect, verb: Verb) -> bool {
         | Verb::MigrateFrom
         | Verb::Reload
         | Verb::ReloadAgent => spec.supports(verb),
+        Verb::Command => false,
     }
 }
 
@@ -105,23 +135,28 @@ fn resource<A: Agent>(dialect: Dialect, verb: Verb, env: Env) -> u8 {
         exit_reason(&env, "the caller speaks another major version of the resource agent API than 1");
         return Code::Unimplemented.number();
     }
+    let deadline = deadline(&A::SPEC, verb, &env);
+    let cx = context::<A>(dialect, verb, env, deadline);
+    let verdict = finish::<A>(&cx);
+    dialect::exit_code(dialect, verb, verdict.code)
+}
+
+fn context<A: Agent>(dialect: Dialect, verb: Verb, env: Env, deadline: Deadline) -> Cx {
     let tag = format!("{}({})[{}]", A::SPEC.name, context::instance(&env), std::process::id());
     let log = if dialect == Dialect::Rgmanager { Log::rgmanager(tag) } else { Log::from_env(tag, &env) };
     let secrets: Vec<&str> =
         A::Params::PARAMS.iter().filter(|param| param.secret).map(|param| param.name).collect();
-    let cx = Cx {
+    Cx {
         verb,
         type_name: A::SPEC.name,
         dialect,
-        deadline: deadline(&A::SPEC, verb, &env),
+        deadline,
         log,
         trace: Trace::from_env(A::SPEC.name, verb.word(), &env, &secrets),
         runner: Box::new(System),
         clock: Box::new(SystemClock),
         env,
-    };
-    let verdict = finish::<A>(&cx);
-    dialect::exit_code(dialect, verb, verdict.code)
+    }
 }
 
 /// Carries out the action and tells its result in every way the caller may look at.
@@ -189,8 +224,11 @@ fn actions(spec: &Spec) -> impl Iterator<Item = &'static str> {
 
 fn usage(spec: &Spec) -> String {
     let words: Vec<&str> = actions(spec).collect();
+    let command =
+        |command: &Command| format!("{} {} [NAME=VALUE ...]: {}\n", spec.name, command.word, command.about);
+    let commands: String = spec.commands.iter().map(command).collect();
     format!(
-        "usage: {} {{{}}}\n\n{}\n\nparameters are read from the environment, as OCF_RESKEY_<name>; \
+        "usage: {} {{{}}}\n{commands}\n{}\n\nparameters are read from the environment, as OCF_RESKEY_<name>; \
          `{} meta-data` describes them\n",
         spec.name,
         words.join("|"),

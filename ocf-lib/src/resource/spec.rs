@@ -91,6 +91,16 @@ pub struct Rgmanager {
     pub special: &'static [(&'static str, &'static str)],
 }
 
+/// Something that an agent does for an administrator, beside its actions: `multipath-resize plan device=/dev/sdb`.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub word: &'static str,
+    /// One line, for the usage text and the manual.
+    pub about: &'static str,
+    /// Seconds after which it gives up.
+    pub timeout: u32,
+}
+
 /// Everything an agent says about itself.
 #[derive(Clone, Copy)]
 pub struct Spec {
@@ -101,6 +111,7 @@ pub struct Spec {
     pub long: &'static str,
     /// Rows that are the agent's own; `meta-data` and `validate-all` need none. See [`Spec::rows`].
     pub actions: &'static [Action],
+    pub commands: &'static [Command],
     /// Whether start and what changes the system need root (code 4 otherwise).
     pub needs_root: bool,
     pub rgmanager: Option<Rgmanager>,
@@ -116,6 +127,7 @@ impl Spec {
             short: "",
             long: "",
             actions: &[],
+            commands: &[],
             needs_root: false,
             rgmanager: None,
             heartbeat: &[],
@@ -137,6 +149,13 @@ impl Spec {
     #[must_use]
     pub const fn actions(mut self, rows: &'static [Action]) -> Self {
         self.actions = rows;
+        self
+    }
+
+    /// What the agent does beside its actions, by hand.
+    #[must_use]
+    pub const fn commands(mut self, commands: &'static [Command]) -> Self {
+        self.commands = commands;
         self
     }
 

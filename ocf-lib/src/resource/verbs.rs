@@ -6,6 +6,7 @@ use crate::resource::code::{Code, Fault, Kind};
 use crate::resource::context::Cx;
 use crate::resource::dialect::Dialect;
 use crate::resource::param::{ParamSet, Reader};
+use std::io::Write;
 use std::time::Duration;
 
 /// How an action ended.
@@ -75,8 +76,15 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
             }
             Verdict::success()
         }
-        Verb::ValidateAll | Verb::MetaData | Verb::Usage | Verb::Methods => Verdict::success(),
+        Verb::ValidateAll | Verb::MetaData | Verb::Usage | Verb::Methods | Verb::Command => {
+            Verdict::success()
+        }
     }
+}
+
+/// One of the agent's own commands.
+pub fn command<A: Agent>(cx: &Cx, word: &str, out: &mut dyn Write) -> Verdict {
+    ready::<A>(cx).and_then(|agent| agent.command(cx, word, out)).into()
 }
 
 fn with_ready<A: Agent>(cx: &Cx, act: impl FnOnce(&A, &Cx) -> Verdict) -> Verdict {

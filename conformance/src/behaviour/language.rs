@@ -1,6 +1,8 @@
 //! The vocabulary of behaviour cases as types: what a line of a `.case` file can say.
 
+use super::fence::{AtBmc, Device};
 use crate::case::{Level, Parameters};
+use crate::subject::Family;
 use std::time::Duration;
 
 /// One case, as its file tells it.
@@ -15,6 +17,8 @@ pub struct Script {
     pub level: Level,
     /// Programs without which the case cannot be judged.
     pub needs: Vec<String>,
+    /// Other names of the same agent for which the case stands, too.
+    pub also: Vec<String>,
     /// Statements with their line numbers, in order.
     pub steps: Vec<(usize, Step)>,
     /// The same as it stands in the file.
@@ -27,6 +31,10 @@ pub enum Step {
     Given(Given),
     With(Parameters),
     Without(Vec<String>),
+    /// Lines of standard input as they are, behind all others (fence agents).
+    Stdin(Vec<String>),
+    /// Words of the command line as they are, behind all others (fence agents).
+    Arguments(Vec<String>),
     Run(Run),
     Expect(Expect),
     Observe(Observe),
@@ -60,6 +68,7 @@ pub enum Given {
     },
     Nobody,
     Pass(Duration),
+    Device(Device),
 }
 
 /// A call of the agent.
@@ -70,6 +79,19 @@ pub struct Run {
     pub recurring: bool,
     /// `OCF_CHECK_LEVEL`.
     pub level: Option<String>,
+    pub by: By,
+}
+
+/// How the agent is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// As Pacemaker does: the environment for a resource agent, standard input for a fence agent.
+    #[default]
+    Manager,
+    /// On the command line, with long options (fence agents).
+    Options,
+    /// The same, with short options where there are some.
+    ShortOptions,
 }
 
 /// What the last call must have answered.
@@ -78,7 +100,16 @@ pub enum Expect {
     Code(Vec<i32>),
     Reason(String),
     NoReason,
-    Says { stream: Stream, not: bool, text: String },
+    Says {
+        stream: Stream,
+        not: bool,
+        text: String,
+    },
+    /// The whole of it, without blanks at its ends.
+    Is {
+        stream: Stream,
+        text: String,
+    },
     Under(Duration),
 }
 
@@ -118,6 +149,17 @@ pub enum Thing {
         path: String,
         holds: Option<String>,
     },
+    /// The file has this text somewhere.
+    Mentions {
+        path: String,
+        text: String,
+    },
+    /// The file's permissions, in octal.
+    Mode {
+        path: String,
+        mode: u32,
+    },
+    Bmc(AtBmc),
     Process(String),
     /// The last call of the agent ran this recorder, with these words in its arguments.
     Called {
@@ -167,6 +209,24 @@ pub enum Kind {
 impl Script {
     pub fn id(&self) -> String {
         format!("{}/{}", self.agent, self.name)
+    }
+
+    pub fn family(&self) -> Family {
+        if self.agent.starts_with("fence_") { Family::Fence } else { Family::Resource }
+    }
+
+    /// The same case for the other names.
+    pub fn under_other_names(&self) -> Vec<Self> {
+        let mut copies = Vec::new();
+        for name in &self.also {
+            copies.push(Self { agent: name.clone(), also: Vec::new(), ..self.clone() });
+        }
+        copies
+    }
+
+    /// The agent whose folder the file is in: its ways are the case's, too.
+    pub fn home(&self) -> &str {
+        self.file.split('/').next().unwrap_or_default()
     }
 
     /// Whether something is listened for at the peer.

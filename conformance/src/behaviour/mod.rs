@@ -3,6 +3,8 @@
 //! A case is text in `conformance/cases/<Agent>/*.case`, built in; CONTRIBUTING.md has an example. With
 //! `RINGFENCE_CASES=DIR` the cases of `DIR/<Agent>/*.case` take their place, for trying one out.
 
+mod events;
+mod fence;
 mod language;
 mod observe;
 mod parse;
@@ -11,8 +13,9 @@ mod play;
 mod wire;
 mod words;
 
+use crate::bmc::{self, Bmc};
 use crate::case::{Case, Parameters};
-use crate::subject::Family;
+pub use events::Event;
 use language::Script;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -25,7 +28,8 @@ static LOADED: OnceLock<Result<Book, String>> = OnceLock::new();
 
 struct Book {
     scripts: Vec<Script>,
-    ways: Vec<(String, Parameters)>,
+    ways: Vec<(String, parse::Way)>,
+    events: Vec<(String, Event)>,
 }
 
 /// Reads all case files; to be called before anything else, while their folder can be seen. `Err`: each mistake in a
@@ -40,11 +44,36 @@ pub fn all() -> Vec<Case> {
 
 /// Ways to run an agent on a trial's host, as its case files tell them; one without parameters when they tell none.
 pub fn ways(agent: &str) -> Vec<Parameters> {
-    let told: Vec<Parameters> = book()
-        .as_ref()
-        .map(|book| book.ways.iter().filter(|(of, _)| of == agent).map(|(_, way)| way.clone()).collect())
-        .unwrap_or_default();
+    let told: Vec<Parameters> = told(agent).map(|way| way.parameters.clone()).collect();
     if told.is_empty() { vec![Parameters::new()] } else { told }
+}
+
+/// The device that the agent's ways need, started; it lasts as long as the value. `None`: they need none.
+pub fn device(agent: &str) -> Result<Option<Bmc>, String> {
+    if told(agent).any(|way| way.bmc) { Bmc::start(&bmc::Options::default()).map(Some) } else { Ok(None) }
+}
+
+/// The `way` lines of an agent, or of the one that has it for another name.
+fn told(agent: &str) -> impl Iterator<Item = &'static parse::Way> {
+    let home = |book: &Book| {
+        let script = book.scripts.iter().find(|script| script.agent == agent);
+        script.map_or_else(|| agent.to_owned(), |script| script.home().to_owned())
+    };
+    let book = book().as_ref().ok();
+    let home = book.map(home).unwrap_or_default();
+    book.into_iter().flat_map(|book| &book.ways).filter(move |(of, _)| *of == home).map(|(_, way)| way)
+}
+
+/// What can happen to what this agent runs in this way without the agent's doing.
+pub fn events(agent: &str, way: &Parameters) -> Vec<Event> {
+    let known = book().as_ref().map(|book| book.events.as_slice()).unwrap_or_default();
+    let here = |event: &Event| event.way.as_ref().is_none_or(|other| other == way);
+    known.iter().filter(|(of, event)| of == agent && here(event)).map(|(_, event)| event.clone()).collect()
+}
+
+/// The peer at the other end of the cable, for events on the network.
+pub fn network() -> Result<(), String> {
+    place::network()
 }
 
 fn book() -> &'static Result<Book, String> {
@@ -62,7 +91,7 @@ fn book() -> &'static Result<Book, String> {
 }
 
 fn read<T: AsRef<str>>(files: &[(T, T, T)]) -> Result<Book, String> {
-    let mut book = Book { scripts: Vec::new(), ways: Vec::new() };
+    let mut book = Book { scripts: Vec::new(), ways: Vec::new(), events: Vec::new() };
     let mut mistakes = Vec::new();
     for (agent, name, text) in files {
         match parse::file(agent.as_ref(), name.as_ref(), text.as_ref()) {
@@ -78,6 +107,7 @@ fn read<T: AsRef<str>>(files: &[(T, T, T)]) -> Result<Book, String> {
                     }
                     book.scripts.push(script);
                 }
+                book.events.extend(parsed.events.into_iter().map(|event| (agent.as_ref().to_owned(), event)));
                 book.ways.extend(parsed.ways.into_iter().map(|way| (agent.as_ref().to_owned(), way)));
             }
             Err(more) => mistakes.extend(more),
@@ -110,7 +140,7 @@ fn case(script: &Script) -> Case {
     let told = script.clone();
     Case {
         id: script.id(),
-        family: Family::Resource,
+        family: script.family(),
         agent: Some(script.agent.clone()),
         level: script.level,
         tags: vec!["behaviour".to_owned()],

@@ -18,6 +18,7 @@ pub struct Observer {
     pub ear: Option<Ear>,
     /// How it was before the first call.
     pub before: Option<String>,
+    pub device: super::fence::Bench,
 }
 
 impl Observer {
@@ -66,6 +67,16 @@ impl Observer {
                 (Ok(text), None) => (true, format!("{text:?}")),
                 (Err(why), _) => (false, why.to_string()),
             }),
+            Thing::Mentions { path, text } => Ok(match fs::read_to_string(path) {
+                Ok(all) => (all.contains(text.as_str()), format!("{all:?}")),
+                Err(why) => (false, why.to_string()),
+            }),
+            Thing::Mode { path, mode } => {
+                let meta = fs::metadata(path).map_err(|why| format!("{path}: {why}"))?;
+                let is = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o7777;
+                Ok((is == *mode, format!("{is:o}")))
+            }
+            Thing::Bmc(wanted) => self.device.see(wanted),
             Thing::Process(text) => {
                 let all = processes();
                 Ok((all.iter().any(|line| line.contains(text.as_str())), all.join("; ")))

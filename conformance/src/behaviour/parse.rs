@@ -1,8 +1,11 @@
 //! `.case` files: one statement a line, `case NAME` begins one, `#` begins a remark. Every mistake is told with file and line.
 
-use super::language::{Address, Expect, Given, Kind, Observe, Run, Script, Step, Stream, Thing};
+use super::events::{Event, event};
+use super::fence;
+use super::language::{Address, By, Expect, Given, Kind, Observe, Run, Script, Step, Stream, Thing};
 use super::words;
 use crate::case::{Level, Parameters};
+use crate::subject::Family;
 use std::time::Duration;
 
 /// What a file holds.
@@ -10,7 +13,16 @@ use std::time::Duration;
 pub struct Parsed {
     pub scripts: Vec<Script>,
     /// Parameters with which the agent runs on a trial's host, one list for each `way` line.
-    pub ways: Vec<Parameters>,
+    pub ways: Vec<Way>,
+    pub events: Vec<Event>,
+}
+
+/// A way to run an agent on a trial's host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The BMC of `bmc.rs` must run, on.
+    pub bmc: bool,
+    pub parameters: Parameters,
 }
 
 /// Reads one file. `Err`: each mistake, as `file:line: what`.
@@ -27,9 +39,11 @@ pub fn file(agent: &str, name: &str, text: &str) -> Result<Parsed, Vec<String>> 
             mistakes.push(format!("{file}:{number}: {why}"));
         }
     }
+    let others: Vec<Script> = parsed.scripts.iter().flat_map(Script::under_other_names).collect();
     for script in &parsed.scripts {
         mistakes.extend(whole(script).into_iter().map(|(line, why)| format!("{file}:{line}: {why}")));
     }
+    parsed.scripts.extend(others);
     if mistakes.is_empty() { Ok(parsed) } else { Err(mistakes) }
 }
 
@@ -59,18 +73,28 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
                 about: String::new(),
                 level: Level::Ns,
                 needs: Vec::new(),
+                also: Vec::new(),
                 steps: Vec::new(),
                 lines: Vec::new(),
             });
             return Ok(());
         }
         "way" => {
-            parsed.ways.push(pairs(&words)?);
+            parsed.ways.push(match words.as_slice() {
+                ["bmc", rest @ ..] => Way { bmc: true, parameters: pairs(rest)? },
+                all => Way { bmc: false, parameters: pairs(all)? },
+            });
+            return Ok(());
+        }
+        "event" => {
+            let way = parsed.ways.last().map(|way| &way.parameters);
+            parsed.events.push(event(&words, way)?);
             return Ok(());
         }
         _ => {}
     }
     let script = parsed.scripts.last_mut().ok_or_else(|| format!("'{verb}' before the first 'case'"))?;
+    let is_fence = script.family() == Family::Fence;
     let step = match verb {
         "level" => {
             script.level = match single(&words, "level stub, ns, root or lab")? {
@@ -86,9 +110,15 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
             script.needs.extend(owned);
             return Ok(());
         }
+        "also" if owned.iter().all(|name| name.starts_with("fence_")) => {
+            script.also.extend(owned);
+            return Ok(());
+        }
         "given" => Step::Given(given(&words)?),
         "with" => Step::With(pairs(&words)?),
         "without" if !words.is_empty() => Step::Without(owned),
+        "stdin" if is_fence => Step::Stdin(owned),
+        "arguments" if is_fence => Step::Arguments(owned),
         "meta" => {
             let prefixed = |(name, value)| (format!("CRM_meta_{name}"), value);
             Step::With(pairs(&words)?.into_iter().map(prefixed).collect())
@@ -98,7 +128,8 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
         "observe" => Step::Observe(observe(&words)?),
         other => {
             return Err(format!(
-                "'{other}' is no verb: case, about, level, needs, way, given, with, without, meta, run, expect, observe"
+                "'{other}' is no verb: case, about, level, needs, way, event, given, with, without, meta, run, expect, observe; \
+                of fence agents too: also, stdin, arguments"
             ));
         }
     };
@@ -135,7 +166,12 @@ fn whole(script: &Script) -> Vec<(usize, String)> {
                 }
                 looked |= matches!(expect, Expect::Code(_));
             }
-            Step::Given(_) | Step::With(_) | Step::Without(_) | Step::Observe(_) => {}
+            Step::Given(_)
+            | Step::With(_)
+            | Step::Without(_)
+            | Step::Stdin(_)
+            | Step::Arguments(_)
+            | Step::Observe(_) => {}
         }
     }
     if called.is_none() {
@@ -153,16 +189,16 @@ fn single<'a>(words: &[&'a str], form: &str) -> Result<&'a str, String> {
     }
 }
 
-fn pair(word: &str) -> Result<(String, String), String> {
+pub fn pair(word: &str) -> Result<(String, String), String> {
     let (name, value) = word.split_once('=').ok_or_else(|| format!("'{word}' is not NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn pairs(words: &[&str]) -> Result<Parameters, String> {
+pub fn pairs(words: &[&str]) -> Result<Parameters, String> {
     words.iter().map(|word| pair(word)).collect()
 }
 
-fn span(word: &str) -> Result<Duration, String> {
+pub fn span(word: &str) -> Result<Duration, String> {
     word.parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -170,13 +206,17 @@ fn span(word: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{word}': not a number of seconds up to 60"))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+pub fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("'{word}' is not a number"))
 }
 
 fn run(words: &[&str]) -> Result<Run, String> {
-    let [action, more @ ..] = words else { return Err("the form is: run ACTION".to_owned()) };
-    let mut run = Run { action: (*action).to_owned(), recurring: false, level: None };
+    let (action, more) = match words {
+        ["no", "action", more @ ..] => ("", more),
+        [action, more @ ..] => (*action, more),
+        [] => return Err("the form is: run ACTION".to_owned()),
+    };
+    let mut run = Run { action: action.to_owned(), recurring: false, level: None, by: By::Manager };
     let mut rest = more;
     loop {
         rest = match rest {
@@ -189,8 +229,19 @@ fn run(words: &[&str]) -> Result<Run, String> {
                 run.level = Some((*level).to_owned());
                 rest
             }
+            ["by", "options", rest @ ..] => {
+                run.by = By::Options;
+                rest
+            }
+            ["by", "short", "options", rest @ ..] => {
+                run.by = By::ShortOptions;
+                rest
+            }
             [other, ..] => {
-                return Err(format!("'{other}': behind the action stands 'recurring' or 'level N'"));
+                return Err(format!(
+                    "'{other}': behind the action stands 'recurring' or 'level N', of fence agents 'by options' or \
+                    'by short options'"
+                ));
             }
         }
     }
@@ -198,11 +249,17 @@ fn run(words: &[&str]) -> Result<Run, String> {
 
 /// Behind `~` stands the text as it is, quotes and all.
 fn expect(words: &[&str], line: &str) -> Result<Expect, String> {
-    let text = line.split_once("~ ").map(|(_, text)| text.trim().to_owned()).unwrap_or_default();
+    let behind = |sign| line.split_once(sign).map(|(_, text): (&str, &str)| text.trim().to_owned());
+    let text = behind("~ ").unwrap_or_default();
+    let is = |stream| Expect::Is { stream, text: behind("= ").unwrap_or_default() };
     let said = |stream, not| Expect::Says { stream, not, text: text.clone() };
     Ok(match words {
         ["no", "reason"] => Expect::NoReason,
         ["reason", "~", _, ..] => Expect::Reason(text),
+        ["no", "stdout"] => Expect::Is { stream: Stream::Out, text: String::new() },
+        ["no", "stderr"] => Expect::Is { stream: Stream::Err, text: String::new() },
+        ["stdout", "=", _, ..] => is(Stream::Out),
+        ["stderr", "=", _, ..] => is(Stream::Err),
         ["stdout", "~", _, ..] => said(Stream::Out, false),
         ["stdout", "!~", _, ..] => said(Stream::Out, true),
         ["stderr", "~", _, ..] => said(Stream::Err, false),
@@ -214,7 +271,7 @@ fn expect(words: &[&str], line: &str) -> Result<Expect, String> {
         _ => {
             return Err(
                 "'expect' takes: CODE [or CODE], reason ~ TEXT, no reason, stdout ~ TEXT, stdout !~ TEXT, \
-                stderr ~ TEXT, stderr !~ TEXT, under N seconds"
+                stdout = TEXT, no stdout, stderr likewise, under N seconds"
                     .to_owned(),
             );
         }
@@ -250,6 +307,14 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
         ["addrlabel", prefix, label] => Thing::AddressLabel { prefix: text(prefix), label: text(label) },
         ["file", path] => Thing::File { path: text(path), holds: None },
         ["file", path, "holds", words @ ..] => Thing::File { path: text(path), holds: Some(words.join(" ")) },
+        ["file", path, "mentions", words @ ..] if !words.is_empty() => {
+            Thing::Mentions { path: text(path), text: words.join(" ") }
+        }
+        ["file", path, "has", "mode", mode] => Thing::Mode {
+            path: text(path),
+            mode: u32::from_str_radix(mode, 8).map_err(|_| format!("'{mode}' is no octal mode"))?,
+        },
+        _ if fence::is_about_it(words) => Thing::Bmc(fence::observe(words)?),
         ["process", words @ ..] if !words.is_empty() => Thing::Process(words.join(" ")),
         ["call", "of", program, "with", words @ ..] if !words.is_empty() => {
             Thing::Called { program: text(program), words: words.join(" ") }
@@ -266,8 +331,8 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
         },
         _ => {
             return Err("'observe [not]' takes: address A[/P] [on IF] [label L] ..., route NET, link IF up, link IF down, \
-                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], process TEXT, call of PROGRAM with WORDS, peer finds A at IF, packet arp of A, \
-                packet advertisement of A, nothing left; and at the end 'within N seconds'"
+                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], file PATH mentions TEXT, file PATH has mode MODE, process TEXT, call of PROGRAM with WORDS, peer finds A at IF, packet arp of A, \
+                packet advertisement of A, nothing left; power, asked, no session open, nothing sent; and at the end 'within N seconds'"
                 .to_owned());
         }
     };
@@ -328,7 +393,7 @@ fn address(address: &str, mut rest: &[&str]) -> Result<Address, String> {
     }
 }
 
-fn given(words: &[&str]) -> Result<Given, String> {
+pub fn given(words: &[&str]) -> Result<Given, String> {
     let text = |word: &str| word.to_owned();
     Ok(match words {
         ["interface", name, "is", "removed"] => ip(&[&format!("link delete {name}")]),
@@ -378,6 +443,7 @@ fn given(words: &[&str]) -> Result<Given, String> {
             Given::Recorder { path: text(path), status: number(status)? }
         }
         ["program", path, "is", "missing"] if path.starts_with('/') => Given::NoProgram(text(path)),
+        ["bmc", rest @ ..] => Given::Device(fence::given(rest)?),
         ["user", "nobody"] => Given::Nobody,
         [seconds, "seconds", "pass"] => Given::Pass(span(seconds)?),
         _ => {
@@ -385,7 +451,7 @@ fn given(words: &[&str]) -> Result<Given, String> {
                 namespace NS is removed, address A/P on IF, address A/P is removed, route NET on IF, route NET is removed, \
                 link IF up, link IF down, link of the peer of IF down, altname NAME of IF, peer has A/P, peer knows A elsewhere, \
                 file PATH holds TEXT, file PATH is removed, folder PATH, environment NAME=VALUE, environment without NAME, \
-                setting NAME=VALUE, program /PATH is missing, program /PATH answers STATUS, user nobody, N seconds pass"
+                setting NAME=VALUE, program /PATH is missing, program /PATH answers STATUS, user nobody, bmc ..., N seconds pass"
                 .to_owned());
         }
     })

@@ -97,6 +97,8 @@ pub fn make(given: &Given, call: &mut Callable) -> Result<(), String> {
         Given::Recorder { path, status } => record(path, *status)?,
         Given::Nobody => call.nobody = true,
         Given::Pass(span) => pause(*span),
+        // It is the case's own: the player has it.
+        Given::Device(_) => {}
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Carrying a behaviour case out, statement by statement. It ends at the first that does not hold: what comes behind
 //! it would only tell of the same.
 
-use super::language::{Expect, Run, Script, Step, Stream};
+use super::fence;
+use super::language::{Expect, Given, Run, Script, Step, Stream};
 use super::observe::{Observer, snapshot};
 use super::place::{self, Callable};
 use super::wire::Ear;
 use crate::call::Answer;
 use crate::case::{Level, Parameters, Stop, Trial};
+use crate::subject::Family;
 use crate::tool;
 
 pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
@@ -15,8 +17,9 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
             return Err(Stop::CannotJudge(format!("needs {program}, which is not installed")));
         }
     }
-    let networked = script.level != Level::Stub;
-    let mut observer = Observer { ear: None, before: None };
+    let is_fence = script.family() == Family::Fence;
+    let networked = script.level != Level::Stub && !is_fence;
+    let mut observer = Observer { ear: None, before: None, device: fence::Bench::default() };
     if networked {
         if !tool::is_there("ip") {
             return Err(Stop::CannotJudge("needs ip (iproute2), which is not installed".to_owned()));
@@ -27,17 +30,31 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
         }
     }
     let mut callable = Callable::default();
-    let mut parameters = Parameters::new();
+    let way = || super::told(&script.agent).next().map(|way| way.parameters.clone());
+    let mut parameters = if is_fence { way().unwrap_or_default() } else { Parameters::new() };
+    let mut more = fence::More::default();
     let mut last: Option<Answer> = None;
     for (line, step) in &script.steps {
         let at = format!("{}:{line}", script.file);
         match step {
+            Step::Given(Given::Device(given)) => {
+                observer.device.make(given).map_err(|why| format!("{at}: {why}"))?;
+            }
             Step::Given(given) => place::make(given, &mut callable).map_err(|why| format!("{at}: {why}"))?,
             Step::With(pairs) => {
                 parameters.retain(|(name, _)| pairs.iter().all(|(other, _)| other != name));
                 parameters.extend(pairs.iter().cloned());
             }
             Step::Without(names) => parameters.retain(|(name, _)| !names.contains(name)),
+            Step::Stdin(lines) => more.lines.extend(lines.iter().cloned()),
+            Step::Arguments(words) => more.words.extend(words.iter().cloned()),
+            Step::Run(run) if is_fence => {
+                place::forget_calls();
+                observer.device.forget()?;
+                let call =
+                    fence::call(run, trial, &parameters, &more).map_err(|why| format!("{at}: {why}"))?;
+                last = Some(trial.run(&callable.applied(call))?);
+            }
             Step::Run(run) => {
                 if networked && observer.before.is_none() {
                     observer.before = Some(snapshot()?);
@@ -98,6 +115,13 @@ fn wrong(expect: &Expect, answer: &Answer) -> Option<String> {
             };
             let should = if *not { "should not hold" } else { "should hold" };
             (said.contains(text.as_str()) == *not).then(|| format!("{name} {should} '{text}'"))
+        }
+        Expect::Is { stream, text } => {
+            let (name, said) = match stream {
+                Stream::Out => ("standard output", &answer.out),
+                Stream::Err => ("standard error", &answer.err),
+            };
+            (said.trim() != text).then(|| format!("{name} should be '{text}'"))
         }
         Expect::Under(span) => (answer.took > *span).then(|| {
             format!("it took {:.2} s, not under {:.2} s", answer.took.as_secs_f64(), span.as_secs_f64())

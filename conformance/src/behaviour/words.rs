@@ -1,4 +1,4 @@
-//! A line as words: separated by blanks, `"..."` for one with blanks (or none at all), with `\n`, `\t`, `\"`, `\\`.
+//! A line as words: separated by blanks, `"..."` for one with blanks (or none at all), with `\n`, `\r`, `\t`, `\"`, `\\`.
 
 /// The words of a line. `Err`: a quote is not closed, or an escape is unknown.
 pub fn split(line: &str) -> Result<Vec<String>, String> {
@@ -16,6 +16,7 @@ pub fn split(line: &str) -> Result<Vec<String>, String> {
                 let meant = match letters.next() {
                     Some('n') => '\n',
                     Some('t') => '\t',
+                    Some('r') => '\r',
                     Some(same @ ('"' | '\\')) => same,
                     other => return Err(format!("unknown escape '\\{}'", other.unwrap_or(' '))),
                 };

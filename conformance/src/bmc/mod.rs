@@ -111,8 +111,10 @@ impl Bmc {
         }
         for text in [Some(&options.user), Some(&options.password), options.kg.as_ref()].into_iter().flatten()
         {
-            if text.contains(['"', '\\', '\n']) {
-                return Err(format!("ipmi_sim cannot be given {text:?}: it has no quoting"));
+            if text.len() > 16 || text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\\')) {
+                return Err(format!(
+                    "ipmi_sim cannot be given {text:?}: up to 16 bytes, no blanks, no quotes"
+                ));
             }
         }
         let _ = fs::remove_dir_all(&folder);

@@ -11,6 +11,7 @@ mod generate;
 mod install;
 mod manpage;
 mod metadata;
+mod mutants;
 mod new_agent;
 mod packages;
 mod process;
@@ -37,6 +38,7 @@ fn cli() -> Command {
         .subcommand(generate::command())
         .subcommand(tidy::command())
         .subcommand(new_agent::command())
+        .subcommand(mutants::command())
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<bool, String> {
@@ -49,6 +51,7 @@ fn dispatch(matches: &ArgMatches) -> Result<bool, String> {
         Some(("gen", args)) => generate::run(args),
         Some(("tidy", _)) => tidy::run(),
         Some(("new-agent", args)) => new_agent::run(args),
+        Some(("mutants", args)) => mutants::run(args),
         _ => Err("no such task".to_owned()),
     }
 }

@@ -25,6 +25,7 @@ pub struct Call {
     env: Vec<(OsString, OsString)>,
     stdin: Vec<u8>,
     closed: &'static str,
+    limits: String,
     user: Option<u32>,
     patience: Duration,
 }
@@ -67,6 +68,7 @@ impl Call {
             env: Vec::new(),
             stdin: Vec::new(),
             closed: "",
+            limits: String::new(),
             user: None,
             patience: PATIENCE,
         }
@@ -157,6 +159,13 @@ impl Call {
         self
     }
 
+    /// What the shell is to say first, such as `ulimit -n 6`.
+    #[must_use]
+    pub fn limited(mut self, limits: &str) -> Self {
+        limits.clone_into(&mut self.limits);
+        self
+    }
+
     /// As uid and gid 65534.
     #[must_use]
     pub fn by_nobody(mut self) -> Self {
@@ -175,11 +184,13 @@ impl Call {
             clippy::disallowed_methods,
             reason = "the judge is its own program: it shares nothing with ocf-lib"
         )]
-        let mut command = if self.closed.is_empty() {
+        let mut command = if self.closed.is_empty() && self.limits.is_empty() {
             Command::new(&self.program)
         } else {
             let mut shell = Command::new("/bin/sh");
-            shell.arg("-c").arg(format!("exec \"$0\" \"$@\" {}", self.closed)).arg(&self.program);
+            let first = if self.limits.is_empty() { ":" } else { &self.limits };
+            let script = format!("{first}; exec \"$0\" \"$@\" {}", self.closed);
+            shell.arg("-c").arg(script).arg(&self.program);
             shell
         };
         command.args(&self.args).env_clear().envs(self.env.iter().map(|(k, v)| (k, v))).current_dir("/");
@@ -197,6 +208,11 @@ impl Call {
 
     /// Runs it to its end, or kills its process group when it hangs. `Err`: it could not be started.
     pub fn run(&self) -> Result<Answer, String> {
+        self.run_watched(|_, _| {})
+    }
+
+    /// The same; `watch` is told, again and again while it runs, its process group and for how long it has run.
+    pub fn run_watched(&self, mut watch: impl FnMut(Pid, Duration)) -> Result<Answer, String> {
         let call = self.told();
         let cannot = |why: std::io::Error| format!("cannot start {call}: {why}");
         let memory =
@@ -221,7 +237,10 @@ impl Call {
                 let _ = child.wait();
                 break End::Hung;
             }
-            pause(Duration::from_micros(300));
+            watch(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)), started.elapsed());
+            // One that does not end at once is waiting: looking less often leaves the processor to it.
+            let quick = started.elapsed() < Duration::from_millis(500);
+            pause(if quick { Duration::from_micros(300) } else { Duration::from_millis(3) });
         };
         Ok(Answer { end, out: text(&mut out), err: text(&mut err), took: started.elapsed(), call })
     }

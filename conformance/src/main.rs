@@ -44,9 +44,11 @@ fn main() -> ExitCode {
         // One sequence or schedule: the one that the seed makes.
         Some(("replay", args)) => check(args, Some(1)),
         Some(("compare", args)) => compare(args),
+        Some(("faults", args)) => faults::run(args),
         Some(("list", args)) => Ok(list(&choice(args))),
         Some(("explain", args)) => explain(args),
         Some(("__trial", args)) => return trial(args),
+        Some(("__faults", args)) => return faults::worker(args),
         Some(("__model", args)) => return model::child(args),
         _ => Ok(2),
     };
@@ -104,6 +106,7 @@ fn command() -> Command {
                 .args(running.clone()),
         )
         .subcommand(compare::command().args(selection.clone()).args(comparing))
+        .subcommand(faults::command())
         .subcommand(Command::new("list").about("names the cases").args(selection.clone()))
         .subcommand(
             Command::new("explain")
@@ -117,6 +120,7 @@ fn command() -> Command {
                 .args(selection)
                 .args(running),
         )
+        .subcommand(faults::worker_command())
         .subcommand(Command::new("__trial").hide(true).arg(Arg::new("order").required(true)))
         .subcommand(Command::new("__model").hide(true).arg(Arg::new("task").required(true)))
 }

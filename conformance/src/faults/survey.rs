@@ -1,0 +1,136 @@
+//! How the agent does without faults: what it needs, how long it takes, what it runs, what it shows.
+
+use super::order::{Kind, Order, Survey};
+use super::power::Bench;
+use super::programs::Watch;
+use super::{device, process, resource};
+use crate::call::pause;
+use crate::case::Parameters;
+use crate::subject::{Family, Subject};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Tells why not, instead of failing.
+pub fn make(order: &Order, subject: &Subject) -> Survey {
+    let made = match subject.family {
+        Family::Resource => of_resource(order, subject),
+        Family::Fence => of_fence(order, subject),
+    };
+    made.unwrap_or_else(|why| Survey { cannot: Some(why), ..Survey::default() })
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The ways of a fence agent: with an IPMI device those versions of the protocol that work.
+fn of_fence(order: &Order, subject: &Subject) -> Result<Survey, String> {
+    let kind = if order.kind == Kind::Process { process::device_kind(subject) } else { order.kind };
+    let mut survey = Survey::default();
+    let mut ways: Vec<Parameters> = vec![order.params.clone()];
+    if device::is_ipmi(subject) && !order.params.iter().any(|(name, _)| name == "lanplus") {
+        let variants =
+            [&["lanplus=1"][..], &["lanplus=1", "cipher=3"], &["lanplus=0"], &["lanplus=0", "auth=password"]];
+        ways = variants
+            .iter()
+            .map(|more| {
+                let more = more.iter().filter_map(|pair| pair.split_once('='));
+                let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                order.params.iter().cloned().chain(more).collect()
+            })
+            .collect();
+    }
+    let nothing = Survey::default();
+    let bench = Bench::new(kind, subject, &nothing)?;
+    let watch = Watch::new();
+    let mut programs = BTreeSet::new();
+    let mut why = String::new();
+    for way in ways {
+        bench.prepare(true)?;
+        let mut all = true;
+        for (action, on) in
+            [("status", true), ("off", false), ("on", true), ("reboot", true), ("monitor", true)]
+        {
+            let answer = bench.clean(action, &way)?;
+            if !answer.is(0) || bench.power() != on {
+                why = format!(
+                    "{action} without a fault is {}: {}",
+                    answer.end,
+                    answer.err.lines().last().unwrap_or_default()
+                );
+                all = false;
+                break;
+            }
+            survey.times.retain(|(name, _)| name != action);
+            survey.times.push((action.to_owned(), micros(answer.took)));
+        }
+        if all {
+            survey.ways.push(way);
+        }
+        if let Ok(watch) = &watch {
+            programs.extend(watch.seen(&subject.path));
+        }
+    }
+    if survey.ways.is_empty() {
+        return Err(why);
+    }
+    // The judge's own device runs some, too.
+    programs.retain(|path| !path.starts_with("/run/judge") && !path.ends_with("/ipmi_sim"));
+    survey.programs = programs.into_iter().collect();
+    // The weight of the old tests: the usual version first and most often.
+    if let Some(first) = survey.ways.first().cloned() {
+        survey.ways.extend(std::iter::repeat_n(first, 5));
+    }
+    Ok(survey)
+}
+
+fn of_resource(order: &Order, subject: &Subject) -> Result<Survey, String> {
+    let told = if order.params.is_empty() {
+        crate::behaviour::ways(&subject.name)
+    } else {
+        vec![order.params.clone()]
+    };
+    let watch = Watch::new()?;
+    let mut survey = Survey::default();
+    let mut programs = BTreeSet::new();
+    let mut why = String::new();
+    let roles: &[&str] = if subject.has_action("promote") { &["promote", "demote"] } else { &[] };
+    for way in told {
+        let before = resource::shown();
+        let mut during = BTreeSet::new();
+        let mut done = true;
+        for action in ["start", "monitor"].iter().chain(roles).chain(&["stop"]) {
+            watch.seen(&subject.path);
+            let answer = resource::clean(subject, action, &way).run()?;
+            programs.extend(watch.seen(&subject.path));
+            if !answer.is(0) {
+                let reason =
+                    answer.reasons().last().map(|reason| format!(" ({})", reason.trim())).unwrap_or_default();
+                why = format!(
+                    "{action} without a fault is {}{reason}: give what it needs with --param",
+                    answer.end
+                );
+                done = false;
+                break;
+            }
+            if *action == "start" {
+                during = resource::shown();
+            }
+            survey.times.retain(|(name, _)| name != action);
+            survey.times.push(((*action).to_owned(), micros(answer.took)));
+        }
+        if !done {
+            continue;
+        }
+        pause(Duration::from_millis(200));
+        let after = resource::shown();
+        let marks = during.difference(&before).filter(|line| !after.contains(*line)).cloned().collect();
+        survey.ways.push(way);
+        survey.marks.push(marks);
+    }
+    if survey.ways.is_empty() {
+        return Err(why);
+    }
+    survey.programs = programs.into_iter().collect();
+    Ok(survey)
+}

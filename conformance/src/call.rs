@@ -203,7 +203,10 @@ impl Call {
 
     /// Starts it with its output thrown away, for a call that is going to be killed.
     pub fn start(&self) -> std::io::Result<Child> {
-        self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        let mut input = File::from(memfd_create(c"input", MFdFlags::MFD_CLOEXEC)?);
+        input.write_all(&self.stdin)?;
+        input.rewind()?;
+        self.command().stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 
     /// Runs it to its end, or kills its process group when it hangs. `Err`: it could not be started.

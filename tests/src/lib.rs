@@ -2,6 +2,8 @@
 
 pub mod cluster;
 
+pub mod lab;
+
 pub mod sim;
 
 pub mod subjects;

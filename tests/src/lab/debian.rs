@@ -1,0 +1,121 @@
+//! Debian's packages, from where this machine's apt has them: nothing here names a host.
+
+use super::failure::LabError;
+use super::tool;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One archive that apt knows: a suite of Debian's and its components.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// The release that the machine follows: `bookworm`.
+    pub suite: String,
+    /// One line each, as in `sources.list`.
+    pub lines: Vec<String>,
+}
+
+/// Debian's own archives among those that apt is set up with; private and vendors' archives are left out.
+pub(crate) fn sources() -> Result<Sources, LabError> {
+    let format = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)";
+    let text = tool::run("apt-get", &["indextargets", "--format", format, "Created-By: Packages"])?;
+    parse_sources(&text).ok_or_else(|| {
+        LabError::Refused(
+            "apt knows no archive of Debian: the guests are made of its packages (apt-get update?)"
+                .to_owned(),
+        )
+    })
+}
+
+fn parse_sources(text: &str) -> Option<Sources> {
+    let mut archives: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [uri, release, component, "Debian"] = fields.as_slice() else { continue };
+        let components = archives.entry(((*release).to_owned(), (*uri).to_owned())).or_default();
+        if !components.iter().any(|known| known == component) {
+            components.push((*component).to_owned());
+        }
+    }
+    // bookworm, bookworm-updates, bookworm-security: the shortest is the release itself.
+    let suite = archives.keys().map(|(release, _)| release.clone()).min_by_key(String::len)?;
+    let lines =
+        archives.iter().map(|((release, uri), parts)| format!("deb {uri} {release} {}", parts.join(" ")));
+    Some(Sources { suite, lines: lines.collect() })
+}
+
+/// The version that would be installed of each package, `name version`, sorted; an unknown one is an error.
+pub(crate) fn candidates(packages: &[&str]) -> Result<Vec<String>, LabError> {
+    let text = tool::run("apt-cache", &[&["policy"], packages].concat())?;
+    let found = parse_candidates(&text);
+    let unknown: Vec<&str> =
+        packages.iter().copied().filter(|name| !found.iter().any(|(known, _)| known == name)).collect();
+    if unknown.is_empty() {
+        return Ok(found.into_iter().map(|(name, version)| format!("{name} {version}")).collect());
+    }
+    Err(LabError::Refused(format!("apt knows no package {} (apt-get update?)", unknown.join(" "))))
+}
+
+fn parse_candidates(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(package) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
+            name = package;
+        } else if let Some(version) = line.trim().strip_prefix("Candidate: ")
+            && version != "(none)"
+        {
+            found.insert(name.to_owned(), version.to_owned());
+        }
+    }
+    found
+}
+
+/// The package of the kernel that `linux-image-amd64` stands for.
+pub(crate) fn kernel_package() -> Result<String, LabError> {
+    let text = tool::run("apt-cache", &["depends", "--important", "linux-image-amd64"])?;
+    let name = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+    name.map(|version| format!("linux-image-{version}")).ok_or_else(|| {
+        LabError::Refused("apt does not know which kernel linux-image-amd64 is (apt-get update?)".to_owned())
+    })
+}
+
+/// Fetches packages into `folder` and answers the files.
+pub(crate) fn download(packages: &[&str], folder: &Path) -> Result<Vec<PathBuf>, LabError> {
+    std::fs::create_dir_all(folder).map_err(LabError::io(format!("make {}", folder.display())))?;
+    let mut apt = Command::new("apt-get");
+    // As root apt would fetch as a user that cannot write here, and warn about it.
+    apt.args(["-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", "download"]);
+    tool::output(apt.args(packages).current_dir(folder))?;
+    let files = std::fs::read_dir(folder).map_err(LabError::io("read what was downloaded"))?;
+    let files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(files.filter(|file| file.extension().is_some_and(|end| end == "deb")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_debians_archives_are_taken_and_the_suite_is_the_shortest() {
+        let text = "http://a/debian-security/|stable-security|main|Debian\nhttp://a/debian/|stable|main|Debian\n\
+                    http://a/debian/|stable|contrib|Debian\nhttp://b/node/|nodistro|main|Somebody\n";
+        let found = parse_sources(text).unwrap();
+        assert_eq!(found.suite, "stable");
+        assert_eq!(
+            found.lines,
+            [
+                "deb http://a/debian/ stable main contrib",
+                "deb http://a/debian-security/ stable-security main"
+            ]
+        );
+        assert_eq!(parse_sources("http://b/node/|nodistro|main|Somebody\n"), None);
+    }
+
+    #[test]
+    fn a_package_without_a_candidate_is_unknown() {
+        let text = "lvm2:\n  Installed: (none)\n  Candidate: 2.03\n  Version table:\n     2.03 500\nnone:\n  Candidate: (none)\n";
+        let found = parse_candidates(text);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("lvm2".to_owned(), "2.03".to_owned())]);
+    }
+}

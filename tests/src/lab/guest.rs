@@ -1,0 +1,450 @@
+//! One guest in the hands of a test.
+
+use super::disks::Disk;
+use super::failure::LabError;
+use super::machine::{self, Machine, Plan};
+use super::open::Shared;
+use super::ran::Ran;
+use serde_json::json;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a command may take unless the test says otherwise.
+pub const COMMAND: Duration = Duration::from_secs(60);
+/// What a command may take longer than its time before the guest counts as hung.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A guest. Dropping it is a power cut.
+#[derive(Debug)]
+pub struct Guest {
+    name: String,
+    plan: Plan,
+    lab: Arc<Shared>,
+    disks: Vec<(Disk, PathBuf)>,
+    machine: Mutex<Option<Machine>>,
+    /// What [`Self::put`] has written: a restored guest gets it again.
+    files: Mutex<Vec<(String, String, u32)>>,
+    commands: AtomicU32,
+}
+
+/// A command that is running in a guest.
+#[derive(Debug)]
+pub struct Running<'a> {
+    guest: &'a Guest,
+    pid: i64,
+    file: String,
+    what: String,
+    end: Instant,
+    began: Instant,
+}
+
+impl Guest {
+    pub(crate) fn new(name: &str, plan: Plan, lab: Arc<Shared>, disks: Vec<(Disk, PathBuf)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            plan,
+            lab,
+            disks,
+            machine: Mutex::new(None),
+            files: Mutex::default(),
+            commands: AtomicU32::new(0),
+        }
+    }
+
+    /// Its host name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address on the common network: 10.55.0.11 for the first one.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("10.55.0.1{}", self.plan.number)
+    }
+
+    /// Runs a script of `sh` as root, with an empty stdin, and waits up to a minute for its end.
+    ///
+    /// # Errors
+    /// When the guest does not answer, or is off. A code other than 0 is no error: see [`Ran::ok`].
+    pub fn run(&self, script: &str) -> Result<Ran, LabError> {
+        self.run_within(COMMAND, script)
+    }
+
+    /// [`Self::run`] with another time; when it is up the script is ended with code 124.
+    ///
+    /// # Errors
+    /// As of [`Self::run`].
+    pub fn run_within(&self, limit: Duration, script: &str) -> Result<Ran, LabError> {
+        self.start_within(limit, script)?.wait()
+    }
+
+    /// Starts a script that runs while the test goes on, for up to `limit`.
+    ///
+    /// # Errors
+    /// As of [`Self::run`].
+    pub fn start_within(&self, limit: Duration, script: &str) -> Result<Running<'_>, LabError> {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let file = format!("{}.{number}", self.name);
+        let seconds = limit.as_secs_f64().to_string();
+        // A daemon that the script starts may keep its stdout: files, not pipes that must be closed.
+        let line = format!(
+            "exec timeout -k 2 {seconds} sh -c \"$1\" >/host/.ran/{file}.out 2>/host/.ran/{file}.err </dev/null"
+        );
+        let environment =
+            ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "TERM=dumb"].map(str::to_owned);
+        let began = Instant::now();
+        self.note(&format!("$ {script}"));
+        let pid =
+            self.on(|machine| machine.agent.start("/bin/sh", &["-c", &line, "lab", script], &environment))?;
+        Ok(Running {
+            guest: self,
+            pid,
+            file,
+            what: format!("{}$ {script}", self.name),
+            end: began + limit + GRACE,
+            began,
+        })
+    }
+
+    /// Calls a resource agent as Pacemaker does: `ringfence/ZFS`, `heartbeat/ZFS`, `linbit/drbd`. Each parameter is handed over as
+    /// `OCF_RESKEY_` and its name, so `CRM_meta_interval` and its like can be given too (times in ms). The operation's timeout is
+    /// 60 s unless `CRM_meta_timeout` says otherwise.
+    ///
+    /// # Errors
+    /// As of [`Self::run`].
+    pub fn agent(&self, agent: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Ran, LabError> {
+        self.agent_with(agent, action, parameters, &[])
+    }
+
+    /// [`Self::agent`] with more variables of the environment, for example `OCF_CHECK_LEVEL`.
+    ///
+    /// # Errors
+    /// As of [`Self::run`].
+    pub fn agent_with(
+        &self,
+        agent: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Ran, LabError> {
+        let (provider, kind) = agent.split_once('/').ok_or_else(|| {
+            LabError::Refused(format!("'{agent}' is not PROVIDER/TYPE, as in ringfence/ZFS"))
+        })?;
+        let given = |name: &str| parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let milliseconds = given("CRM_meta_timeout").unwrap_or("60000");
+        let mut words = vec![
+            ("OCF_ROOT".to_owned(), "/usr/lib/ocf"),
+            ("OCF_RA_VERSION_MAJOR".to_owned(), "1"),
+            ("OCF_RA_VERSION_MINOR".to_owned(), "1"),
+            ("OCF_RESOURCE_INSTANCE".to_owned(), "lab"),
+            ("OCF_RESOURCE_PROVIDER".to_owned(), provider),
+            ("OCF_RESOURCE_TYPE".to_owned(), kind),
+            ("OCF_RESKEY_crm_feature_set".to_owned(), "3.16.2"),
+            ("OCF_RESKEY_CRM_meta_timeout".to_owned(), milliseconds),
+        ];
+        words.extend(parameters.iter().map(|(name, value)| (format!("OCF_RESKEY_{name}"), *value)));
+        words.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        let words: Vec<String> =
+            words.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+        let script = format!(
+            "exec env {} /usr/lib/ocf/resource.d/{provider}/{kind} {}",
+            words.join(" "),
+            quoted(action)
+        );
+        let limit = milliseconds.parse().map_or(COMMAND, Duration::from_millis);
+        self.run_within(limit, &script)
+    }
+
+    /// Writes a file (mode 644) in the guest, and again whenever the guest is powered on.
+    ///
+    /// # Errors
+    /// As of [`Self::run`], and when it cannot be written.
+    pub fn put(&self, path: &str, text: &str) -> Result<(), LabError> {
+        self.put_mode(path, text, 0o644)
+    }
+
+    /// [`Self::put`] with a mode.
+    ///
+    /// # Errors
+    /// As of [`Self::put`].
+    pub fn put_mode(&self, path: &str, text: &str, mode: u32) -> Result<(), LabError> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|(known, ..)| known != path);
+        files.push((path.to_owned(), text.to_owned(), mode));
+        drop(files);
+        self.write(path, text, mode)
+    }
+
+    fn write(&self, path: &str, text: &str, mode: u32) -> Result<(), LabError> {
+        let name = format!("{}.put", self.name);
+        let on_host = self.plan.host.join(".ran").join(&name);
+        fs::write(&on_host, text).map_err(LabError::io("hand a file to the guest"))?;
+        self.run(&format!("install -D -m {mode:o} /host/.ran/{name} {}", quoted(path)))?.ok().map(|_| ())
+    }
+
+    /// A file of the guest, whole.
+    ///
+    /// # Errors
+    /// As of [`Self::run`], and when it cannot be read.
+    pub fn read(&self, path: &str) -> Result<String, LabError> {
+        Ok(self.run(&format!("cat {}", quoted(path)))?.ok()?.stdout)
+    }
+
+    /// Cuts the power: QEMU is killed in the middle of whatever it does. What the guest wrote to its disks and QEMU has taken is
+    /// there; what was on the way is not. Everything else of the guest is gone.
+    pub fn cut_power(&self) {
+        self.note("== power cut");
+        if let Some(machine) = self.machine().take() {
+            machine.kill();
+        }
+    }
+
+    /// Powers a guest on that is off: booted and pristine, with its disks as they were left and the files of [`Self::put`].
+    ///
+    /// # Errors
+    /// When it is on, or does not come up.
+    pub fn power_on(&self) -> Result<(), LabError> {
+        self.begin()?.finish()
+    }
+
+    /// True until its power is cut, it reboots itself or its kernel panics.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.machine().as_mut().is_some_and(Machine::is_running)
+    }
+
+    /// Plugs the network cable, or pulls it: the guest sees the carrier go, and nothing gets through.
+    ///
+    /// # Errors
+    /// When the guest is off.
+    pub fn link(&self, up: bool) -> Result<(), LabError> {
+        self.note(if up { "== cable plugged" } else { "== cable pulled" });
+        self.on(|machine| machine.monitor.execute("set_link", &json!({"name": "n0", "up": up}))).map(|_| ())
+    }
+
+    /// Grows a disk of its own, or its view of a shared one, to `size` MiB. The guest is told by a SCSI event and learns the size
+    /// when it rescans: `echo 1 >/sys/block/sdX/device/rescan`. A shared disk has to be grown in each guest.
+    ///
+    /// # Errors
+    /// When there is no such disk or the guest is off.
+    pub fn grow(&self, disk: &str, size: u64) -> Result<(), LabError> {
+        let (disk, file) = self
+            .disks
+            .iter()
+            .find(|(known, _)| known.name == disk)
+            .ok_or_else(|| LabError::Refused(format!("{} has no disk '{disk}'", self.name)))?;
+        let handle = OpenOptions::new().write(true).open(file).map_err(LabError::io("open a disk"))?;
+        handle.set_len(size << 20).map_err(LabError::io("grow a disk"))?;
+        for path in 0..disk.paths {
+            let arguments = json!({"node-name": format!("{}-{path}", disk.name), "size": size << 20});
+            self.on(|machine| machine.monitor.execute("block_resize", &arguments))?;
+        }
+        Ok(())
+    }
+
+    /// The last lines of its console and of QEMU's own words.
+    #[must_use]
+    pub fn console(&self) -> String {
+        machine::tail(&self.plan.logs)
+    }
+
+    /// Lets QEMU start; the guest is of use after [`Waking::finish`].
+    pub(crate) fn begin(&self) -> Result<Waking<'_>, LabError> {
+        if self.machine().is_some() {
+            return Err(LabError::Refused(format!("{} is on", self.name)));
+        }
+        self.note("== power on");
+        let started = Machine::restore(&self.plan, &self.lab.place, &self.lab.snapshot)?;
+        Ok(Waking { guest: self, started })
+    }
+
+    fn wake(&self, mut machine: Machine) -> Result<(), LabError> {
+        let mut target = 0;
+        for (disk, file) in &self.disks {
+            for path in 0..disk.paths {
+                plug(&mut machine, disk, path, file, target)?;
+                target += 1;
+            }
+        }
+        let mut seed = [0_u8; 32];
+        getrandom::fill(&mut seed).map_err(|why| LabError::Refused(format!("no randomness: {why}")))?;
+        let seed: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let (number, now) = (self.plan.number.to_string(), format!("{:.3}", now.as_secs_f64()));
+        let mut args = vec![self.name.as_str(), &number, &now, &seed];
+        args.extend(self.disks.iter().map(|(disk, _)| disk.name.as_str()));
+        let woken = machine.agent.run("/sbin/lab-wake", &args, COMMAND);
+        *self.machine() = Some(machine);
+        woken.map_err(|why| why.with(&self.console()))?;
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (path, text, mode) in files {
+            self.write(&path, &text, mode)?;
+        }
+        Ok(())
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on<T>(&self, ask: impl FnOnce(&mut Machine) -> Result<T, LabError>) -> Result<T, LabError> {
+        match self.machine().as_mut() {
+            Some(machine) => ask(machine).map_err(|why| why.with(&self.console())),
+            None => Err(LabError::Refused(format!("{} is off", self.name))),
+        }
+    }
+
+    /// One entry of the record of what was done to this guest.
+    fn note(&self, text: &str) {
+        let file = OpenOptions::new().create(true).append(true).open(self.plan.logs.join("commands.log"));
+        if let Ok(mut file) = file {
+            let _ = writeln!(file, "[{:8.3}] {text}", self.lab.began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// For a test that failed: what only the guest knows.
+    pub(crate) fn collect(&self) {
+        if self.is_on() {
+            let script = "dmesg; cat /var/log/pacemaker/pacemaker.log /var/log/corosync.log 2>/dev/null | tail -n 2000";
+            if let Ok(ran) = self.run_within(Duration::from_secs(10), script) {
+                let _ = fs::write(self.plan.logs.join("guest.log"), ran.stdout);
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.collect();
+            let _ = writeln!(std::io::stderr(), "-- {}\n{}", self.name, self.console());
+        }
+        self.cut_power();
+    }
+}
+
+/// A guest whose QEMU was started.
+pub(crate) struct Waking<'a> {
+    guest: &'a Guest,
+    started: super::machine::Started,
+}
+
+impl Waking<'_> {
+    pub(crate) fn finish(mut self) -> Result<(), LabError> {
+        let machine = self.started.wake(&self.guest.plan)?;
+        self.guest.wake(machine)
+    }
+}
+
+impl Running<'_> {
+    /// Its end, if it has ended.
+    ///
+    /// # Errors
+    /// As of [`Guest::run`].
+    pub fn ended(&self) -> Result<Option<Ran>, LabError> {
+        let Some(code) = self.guest.on(|machine| machine.agent.ended(self.pid))? else { return Ok(None) };
+        let ran = self.ran(code);
+        self.guest.note(&format!(
+            "  {:.3} s: {}",
+            self.began.elapsed().as_secs_f64(),
+            format!("{ran:?}").replace('\n', "\n    ")
+        ));
+        Ok(Some(ran))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When the guest does not answer, or the command outlives its time: the guest hangs.
+    pub fn wait(self) -> Result<Ran, LabError> {
+        let mut pause = Duration::from_millis(4);
+        loop {
+            if let Some(ran) = self.ended()? {
+                return Ok(ran);
+            }
+            if Instant::now() >= self.end {
+                let last = format!("{:?}\n{}", self.ran(-1), self.guest.console());
+                let what = format!("end of '{}'", self.what);
+                return Err(LabError::Timeout { what, after: self.began.elapsed(), last });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends it with all it has started, and waits for that.
+    ///
+    /// # Errors
+    /// As of [`Self::wait`].
+    pub fn stop(self) -> Result<Ran, LabError> {
+        // timeout(1) is the leader of a process group.
+        self.guest.run(&format!("kill -TERM -- -{}", self.pid))?;
+        self.wait()
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn so_far(&self) -> Ran {
+        self.ran(-1)
+    }
+
+    fn ran(&self, code: i32) -> Ran {
+        let text = |end: &str| {
+            let file = self.guest.plan.host.join(".ran").join(format!("{}.{end}", self.file));
+            String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+        };
+        let console = if code == 0 { String::new() } else { self.guest.console() };
+        Ran { code, stdout: text("out"), stderr: text("err"), what: self.what.clone(), console }
+    }
+}
+
+/// A SCSI disk that comes while the guest runs.
+fn plug(
+    machine: &mut Machine,
+    disk: &Disk,
+    path: u8,
+    file: &std::path::Path,
+    target: u32,
+) -> Result<(), LabError> {
+    let node = format!("{}-{path}", disk.name);
+    // no-flush: the file need not survive the host. locking: two guests and two paths open the same one.
+    machine.monitor.execute(
+        "blockdev-add",
+        &json!({
+            "node-name": node, "driver": "raw", "cache": {"direct": false, "no-flush": true}, "discard": "unmap",
+            "file": {"driver": "file", "filename": file, "locking": "off", "discard": "unmap",
+                     "cache": {"direct": false, "no-flush": true}}
+        }),
+    )?;
+    machine
+        .monitor
+        .execute(
+            "device_add",
+            &json!({
+                "driver": "scsi-hd", "id": format!("disk-{node}"), "drive": node, "bus": "scsi.0", "scsi-id": target,
+                "lun": 0, "serial": disk.name, "wwn": disk.wwn(), "share-rw": true
+            }),
+        )
+        .map(|_| ())
+}
+
+/// The word for `sh`.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,216 @@
+//! One QEMU process: the same machine every time, because a snapshot fits nothing else.
+
+use super::agent::Agent;
+use super::failure::LabError;
+use super::image::Image;
+use super::monitor::Monitor;
+use super::place::Place;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The guests' memory in MiB. Only what a guest touches is taken from the host.
+const MEMORY: u32 = 1024;
+/// From the start of QEMU to the guest's first answer, restored and booted, on a busy host.
+const RESTORED: Duration = Duration::from_secs(60);
+const BOOTED: Duration = Duration::from_secs(180);
+
+/// Which machine, and where its files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub image: Image,
+    /// Its place on the bridge, 1 to 3, and the end of its addresses.
+    pub number: u8,
+    /// Its own folder for the sockets; their paths must be short (`unix(7)`).
+    pub folder: PathBuf,
+    /// Its own folder for the console and QEMU's words.
+    pub logs: PathBuf,
+    /// What it sees as `/host`.
+    pub host: PathBuf,
+    /// What it sees as `/ringfence`: the installed agents.
+    pub tree: PathBuf,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    child: Child,
+    pub monitor: Monitor,
+    pub agent: Agent,
+}
+
+impl Machine {
+    /// Boots; the guest's agent answers when this returns.
+    pub(crate) fn boot(plan: &Plan, place: &Place) -> Result<Self, LabError> {
+        let mut started = Started::new(plan, place, None)?;
+        started.finish(plan, BOOTED)
+    }
+
+    /// Starts from a snapshot; with `paused` the guest waits for [`Started::finish`].
+    pub(crate) fn restore(plan: &Plan, place: &Place, snapshot: &Path) -> Result<Started, LabError> {
+        Started::new(plan, place, Some(snapshot))
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(mut self) {
+        end_of(&mut self.child);
+    }
+
+    /// True until QEMU has ended: it ends by itself when the guest reboots or panics.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Ends the guest after [`Monitor::save`].
+    pub(crate) fn quit(mut self) {
+        let _ = self.monitor.execute("quit", &serde_json::json!({}));
+        end_of(&mut self.child);
+    }
+}
+
+/// A QEMU that was started and has not been spoken to.
+#[derive(Debug)]
+pub(crate) struct Started {
+    child: Option<Child>,
+}
+
+impl Started {
+    fn new(plan: &Plan, place: &Place, snapshot: Option<&Path>) -> Result<Self, LabError> {
+        for socket in ["monitor", "agent"] {
+            let _ = fs::remove_file(plan.folder.join(socket));
+        }
+        let words = File::options()
+            .create(true)
+            .append(true)
+            .open(plan.logs.join("qemu.log"))
+            .map_err(LabError::io("make QEMU's log"))?;
+        let mut command = Command::new(QEMU);
+        command.args(arguments(plan)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
+        if let Some(snapshot) = snapshot {
+            command.arg("-incoming").arg(format!("exec:cat '{}'", snapshot.display()));
+        }
+        Ok(Self { child: Some(place.spawn(&mut command)?) })
+    }
+
+    /// Connects, lets a paused guest go on, and waits for the guest's first answer.
+    pub(crate) fn finish(&mut self, plan: &Plan, limit: Duration) -> Result<Machine, LabError> {
+        let end = Instant::now() + limit;
+        let spoken = Monitor::connect(&plan.folder.join("monitor"), end).and_then(|mut monitor| {
+            // A snapshot of a stopped guest comes up paused.
+            monitor.wait_status("query-status", &["running", "paused"], limit)?;
+            monitor.execute("cont", &serde_json::json!({}))?;
+            Ok((monitor, Agent::connect(&plan.folder.join("agent"), end)?))
+        });
+        let tell = |why: LabError, ended: String| why.with(&format!("{ended}{}", tail(&plan.logs)));
+        match (spoken, self.child.take()) {
+            (Ok((monitor, agent)), Some(child)) => Ok(Machine { child, monitor, agent }),
+            (Err(why), Some(mut child)) => {
+                let ended = child.try_wait().ok().flatten();
+                end_of(&mut child);
+                Err(tell(
+                    why,
+                    ended.map(|status| format!("QEMU ended: {}\n", told(status))).unwrap_or_default(),
+                ))
+            }
+            (_, None) => Err(LabError::Refused("this guest was taken already".to_owned())),
+        }
+    }
+
+    /// [`Self::finish`] for a snapshot.
+    pub(crate) fn wake(&mut self, plan: &Plan) -> Result<Machine, LabError> {
+        self.finish(plan, RESTORED)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            end_of(child);
+        }
+    }
+}
+
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+
+/// Everything but the snapshot. The order and kind of the devices is part of what a snapshot fits to.
+fn arguments(plan: &Plan) -> Vec<String> {
+    let folder = plan.folder.display();
+    let image = &plan.image;
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |line: &str| words.extend(line.split(' ').map(str::to_owned));
+    // One vCPU in one thread: a second one made nothing faster.
+    add(&format!(
+        "-machine q35 -accel tcg,thread=multi -cpu max -m {MEMORY} -nodefaults -no-reboot -display none"
+    ));
+    add(&format!("-name ringfence-lab-{}", plan.number));
+    add(&format!("-kernel {} -initrd {}", image.kernel().display(), image.initramfs().display()));
+    add("-append");
+    words.push("console=ttyS0 panic=-1 quiet mitigations=off nokaslr net.ifnames=0".to_owned());
+    let mut add = |line: &str| words.extend(line.split(' ').map(str::to_owned));
+    // romfile= : the firmware would look at each for something to boot from.
+    add(&format!(
+        "-drive file={},if=none,id=root,format=raw,readonly=on,file.locking=off -device virtio-blk-pci,drive=root,romfile=",
+        image.root().display()
+    ));
+    for (id, path, rights) in [("host", &plan.host, ""), ("tree", &plan.tree, ",readonly=on")] {
+        add(&format!(
+            "-fsdev local,id={id},path={},security_model=none,multidevs=remap{rights} -device virtio-9p-pci,fsdev={id},mount_tag={id}",
+            path.display()
+        ));
+    }
+    add(&format!(
+        "-netdev tap,id=n0,ifname=g{},script=no,downscript=no -device virtio-net-pci,netdev=n0,id=net0,mac=52:54:00:55:00:10,romfile=",
+        plan.number
+    ));
+    add(
+        "-device virtio-scsi-pci,id=scsi,romfile= -device virtio-rng-pci,romfile= -device virtio-serial-pci,romfile=",
+    );
+    add(&format!("-chardev socket,id=agent,path={folder}/agent,server=on,wait=off"));
+    add("-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
+    add(&format!(
+        "-chardev file,id=console,path={},append=on -serial chardev:console",
+        plan.logs.join("console.log").display()
+    ));
+    add(&format!("-qmp unix:{folder}/monitor,server=on,wait=off"));
+    words
+}
+
+/// The words of a command line that decide whether a snapshot fits, with the version of QEMU.
+pub(crate) fn shape() -> Result<String, LabError> {
+    let nowhere = Path::new("/x").to_owned();
+    let plan = Plan {
+        image: Image { folder: nowhere.clone() },
+        number: 1,
+        folder: nowhere.clone(),
+        logs: nowhere.clone(),
+        host: nowhere.clone(),
+        tree: nowhere,
+    };
+    let version = super::tool::run(QEMU, &["--version"])?;
+    Ok(format!("{} {}", version.lines().next().unwrap_or_default(), arguments(&plan).join(" ")))
+}
+
+/// The last lines of the console and of QEMU's own words.
+pub(crate) fn tail(folder: &Path) -> String {
+    let mut text = String::new();
+    for (file, count) in [("qemu.log", 5), ("console.log", 20)] {
+        let bytes = fs::read(folder.join(file)).unwrap_or_default();
+        let all = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = all.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
+        if !last.is_empty() {
+            text.push_str(&format!("-- {file}\n{}\n", last.join("\n")));
+        }
+    }
+    text
+}
+
+fn told(status: std::process::ExitStatus) -> String {
+    status.signal().map_or_else(|| status.to_string(), |signal| format!("killed by signal {signal}"))
+}
+
+fn end_of(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -1,0 +1,216 @@
+//! A lab for one test: the image, the place, and the guests in it.
+
+use super::disks::{Disk, Disks};
+use super::failure::LabError;
+use super::guest::Guest;
+use super::image::Image;
+use super::machine::Plan;
+use super::place::Place;
+use super::{image, needs, snapshot};
+use crate::subjects;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A test, and with it all its guests, ends itself after this.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// What a test needs of the lab.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    test: String,
+    agents: bool,
+}
+
+impl Needs {
+    /// Of the test with this name, which is also where its logs are.
+    #[must_use]
+    pub fn of(test: &str) -> Self {
+        Self { test: test.to_owned(), agents: false }
+    }
+
+    /// The project's own agents, installed in the guests under the provider `ringfence`, fence agents in `/usr/sbin`.
+    #[must_use]
+    pub fn agents(mut self) -> Self {
+        self.agents = true;
+        self
+    }
+}
+
+/// A lab. Dropping it ends everything that runs in it.
+#[derive(Debug)]
+pub struct Lab {
+    shared: Arc<Shared>,
+    tree: PathBuf,
+    logs: PathBuf,
+    image: Image,
+}
+
+/// What the guests of a lab have in common; it ends with the last of them.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub place: Place,
+    pub snapshot: PathBuf,
+    pub began: Instant,
+    folder: TempDir,
+}
+
+/// Image and snapshot: made when they are not kept, which takes about a minute. `say` hears what is being done.
+///
+/// # Errors
+/// When the host lacks something, or Debian's packages cannot be had.
+pub fn prepare(say: &dyn Fn(&str)) -> Result<(), LabError> {
+    let image = image::ready(say)?;
+    snapshot::base(&image, say).map(|_| ())
+}
+
+impl Lab {
+    /// Opens a lab for one test.
+    ///
+    /// # Errors
+    /// When the host lacks something: never a reason to pass.
+    pub fn open(needs: &Needs) -> Result<Self, LabError> {
+        let missing = needs::missing();
+        if !missing.is_empty() {
+            return Err(LabError::Needs(missing));
+        }
+        let say = |line: &str| {
+            let _ = writeln!(std::io::stderr(), "lab: {line}");
+        };
+        let image = image::ready(&say)?;
+        let snapshot = snapshot::base(&image, &say)?;
+        let folder = tempfile::Builder::new()
+            .prefix("ringfence-lab-")
+            .tempdir()
+            .map_err(LabError::io("make a folder for the lab"))?;
+        for part in ["host/.ran", "none", "disks"] {
+            fs::create_dir_all(folder.path().join(part)).map_err(LabError::io("make the lab's folders"))?;
+        }
+        let tree = if needs.agents { tree()? } else { folder.path().join("none") };
+        let logs = logs()?.join(&needs.test);
+        let _ = fs::remove_dir_all(&logs);
+        let place = Place::new(LIFETIME)?;
+        let shared = Arc::new(Shared { place, snapshot, began: Instant::now(), folder });
+        Ok(Self { shared, tree, logs, image })
+    }
+
+    /// One to three pristine guests with these names, on one network, with these disks. They run when this returns.
+    ///
+    /// # Errors
+    /// When one does not come up: with its console.
+    pub fn guests<const N: usize>(&self, names: [&str; N], disks: &Disks) -> Result<[Guest; N], LabError> {
+        if !(1..=3).contains(&N) {
+            return Err(LabError::Refused(format!("a lab has 1 to 3 guests, not {N}")));
+        }
+        let folder = self.shared.folder.path();
+        let mut hosts = "127.0.0.1 localhost\n10.55.0.1 host\n".to_owned();
+        for (name, number) in names.iter().zip(1..) {
+            hosts.push_str(&format!("10.55.0.1{number} {name}\n"));
+        }
+        fs::write(folder.join("host/.hosts"), hosts).map_err(LabError::io("write the guests' names"))?;
+        let mut guests = Vec::new();
+        for (name, number) in names.iter().zip(1_u8..) {
+            let own = folder.join(name);
+            let logs = self.logs.join(name);
+            for part in [&own, &logs] {
+                fs::create_dir_all(part).map_err(LabError::io(format!("make {}", part.display())))?;
+            }
+            let plan = Plan {
+                image: self.image.clone(),
+                number,
+                folder: own,
+                logs,
+                host: folder.join("host"),
+                tree: self.tree.clone(),
+            };
+            let files = disks.disks.iter().map(|disk| self.file(disk, name)).collect::<Result<_, _>>()?;
+            guests.push(Guest::new(name, plan, Arc::clone(&self.shared), files));
+        }
+        // All at once: each waits for its QEMU most of the time.
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = guests.iter().map(|guest| scope.spawn(|| guest.power_on())).collect();
+            threads.into_iter().map(|thread| thread.join()).collect()
+        });
+        for one in started {
+            one.map_err(|_| LabError::Refused("a guest's thread ended".to_owned()))??;
+        }
+        guests.try_into().map_err(|_| LabError::Refused("a guest was lost".to_owned()))
+    }
+
+    /// The file behind a disk, made with its size unless it is there: shared ones are named for the disk alone.
+    fn file(&self, disk: &Disk, guest: &str) -> Result<(Disk, PathBuf), LabError> {
+        let of = if disk.shared { "all" } else { guest };
+        let path = self.shared.folder.path().join("disks").join(format!("{}.{of}", disk.name));
+        if !path.exists() {
+            let file = File::create(&path).map_err(LabError::io("make a disk"))?;
+            file.set_len(disk.size << 20).map_err(LabError::io("make a disk"))?;
+        }
+        Ok((disk.clone(), path))
+    }
+
+    /// Runs a program of the host in the guests' network, as 10.55.0.1: a third party that pings, or serves a target.
+    ///
+    /// # Errors
+    /// When it cannot be run or ends with another code than 0.
+    pub fn host(&self, argv: &[&str]) -> Result<String, LabError> {
+        let [program, args @ ..] = argv else { return Err(LabError::Refused("no program given".to_owned())) };
+        let mut command = Command::new("timeout");
+        command
+            .args(["60", program])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = self.shared.place.spawn(&mut command)?;
+        let output = child.wait_with_output().map_err(LabError::io(format!("run {program}")))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let words =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+        Err(LabError::Refused(format!("{} failed ({}): {}", argv.join(" "), output.status, words.join("\n"))))
+    }
+
+    /// The folder of the host that every guest sees as `/host`: to hand files in and out.
+    #[must_use]
+    pub fn share(&self) -> PathBuf {
+        self.shared.folder.path().join("host")
+    }
+
+    /// Where the consoles and the records of all commands are, also when the lab is gone.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "the guests' logs are in {}", self.logs.display());
+        }
+    }
+}
+
+/// The installed agents: what the caller installed, or built now.
+fn tree() -> Result<PathBuf, LabError> {
+    let found = subjects::subjects(&scratch()?).map_err(LabError::io("install the agents"))?;
+    // QEMU is started in another folder.
+    found.tree.canonicalize().map_err(LabError::io("find the installed agents"))
+}
+
+fn logs() -> Result<PathBuf, LabError> {
+    let named = std::env::var_os("RINGFENCE_LAB_LOGS").filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.map_or_else(|| Ok(scratch()?.join("lab-logs")), Ok)
+}
+
+/// Cargo's folder for what tests leave, from where the test's program is: `target/debug/deps/...`
+fn scratch() -> Result<PathBuf, LabError> {
+    let program = std::env::current_exe().map_err(LabError::io("find this program"))?;
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    Ok(target.map_or_else(std::env::temp_dir, |target| target.join("tmp")))
+}

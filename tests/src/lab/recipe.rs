@@ -1,0 +1,70 @@
+//! What the guests are made of: the files of `tests/lab`, and the name under which the result is kept.
+
+use super::debian;
+use super::failure::LabError;
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const INITRAMFS_INIT: &str = include_str!("../../lab/initramfs-init");
+pub(crate) const GUEST_INIT: &str = include_str!("../../lab/guest-init");
+pub(crate) const GUEST_WAKE: &str = include_str!("../../lab/guest-wake");
+pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
+const PACKAGES: &str = include_str!("../../lab/packages.txt");
+const MODULES: &str = include_str!("../../lab/modules.txt");
+const INITRAMFS_MODULES: &str = include_str!("../../lab/initramfs-modules.txt");
+/// Raised when what is made of the same files changes.
+const EDITION: &str = "1";
+
+/// The packages of the guests.
+pub(crate) fn packages() -> Vec<&'static str> {
+    words(PACKAGES)
+}
+
+/// The modules that are loaded before the snapshot.
+pub(crate) fn modules() -> Vec<&'static str> {
+    words(MODULES)
+}
+
+/// The modules of the initramfs.
+pub(crate) fn initramfs_modules() -> Vec<&'static str> {
+    words(INITRAMFS_MODULES)
+}
+
+/// The content's name: of the packages' versions and of every file that goes in.
+pub(crate) fn key(kernel: &str) -> Result<String, LabError> {
+    let mut packages = packages();
+    packages.push(kernel);
+    let versions = debian::candidates(&packages)?.join("\n");
+    let files = [INITRAMFS_INIT, GUEST_INIT, GUEST_WAKE, UDEV_RULES, MODULES, INITRAMFS_MODULES];
+    Ok(digest(&[&[EDITION, &versions], files.as_slice()].concat()))
+}
+
+/// Twelve characters for these texts, each with its length so that nothing moves from one to the next.
+pub(crate) fn digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn words(text: &'static str) -> Vec<&'static str> {
+    text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_no_packages() {
+        assert_eq!(words("# none of these\na b\n# c\n d\n"), ["a", "b", "d"]);
+        assert!(packages().contains(&"drbd-utils") && modules().contains(&"drbd"));
+    }
+
+    #[test]
+    fn a_digest_tells_where_a_text_ends() {
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_eq!(digest(&["ab"]).len(), 12);
+    }
+}

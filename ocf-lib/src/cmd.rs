@@ -182,6 +182,11 @@ impl std::error::Error for CmdError {}
 pub trait Runner {
     /// Runs `cmd` until it ends or the deadline kills it.
     fn run(&self, cmd: &Cmd, deadline: Deadline) -> Result<Output, CmdError>;
+
+    /// Whether a program is there to be run.
+    fn has(&self, program: &OsStr) -> bool {
+        which(program).is_some()
+    }
 }
 
 /// The absolute path of a program on [`PATH`], if it is there and executable.

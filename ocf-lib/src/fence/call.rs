@@ -158,3 +158,14 @@ fn bounded(span: Option<Duration>) -> Duration {
         None => LONGEST_WAIT,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_a_timeout_is_bounded_all_the_same() {
+        assert_eq!(bounded(None), Duration::from_secs(15));
+        assert_eq!(bounded(Some(Duration::from_secs(60))), Duration::from_secs(60));
+    }
+}

@@ -8,6 +8,7 @@ use crate::resource::agent::Verb;
 use crate::resource::code::Fault;
 use crate::resource::dialect::Dialect;
 use crate::resource::trace::Trace;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,19 @@ impl Cx {
     /// Where state files live: `HA_RSCTMP`, else `/run/resource-agents`.
     pub fn run_dir(&self) -> PathBuf {
         run_dir(&self.env)
+    }
+
+    /// A fault with code 5 if a program is not installed.
+    pub fn needs(&self, program: impl AsRef<OsStr>) -> Result<(), Fault> {
+        if self.has(program.as_ref()) {
+            Ok(())
+        } else {
+            Err(Fault::installed(format!("{} is not installed", program.as_ref().to_string_lossy())))
+        }
+    }
+
+    pub fn has(&self, program: impl AsRef<OsStr>) -> bool {
+        self.runner.has(program.as_ref())
     }
 
     /// Runs a child within the action's deadline and traces it.

@@ -368,9 +368,52 @@ macro_rules! params {
     };
 }
 
+/// A parameter that is one of a closed list of words: `choices! { enum Mode { Fast => "fast", Safe => "safe" } }`.
+#[macro_export]
+macro_rules! choices {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name { $($(#[$variant_meta])* $variant),* }
+
+        impl $name {
+            /// The word that means this value.
+            #[allow(dead_code)]
+            $vis const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl $crate::resource::param::FromParam for $name {
+            const CONTENT: $crate::resource::param::Content =
+                $crate::resource::param::Content::Select(&[$($word),*]);
+
+            fn from_param(text: &str) -> ::std::result::Result<Self, ::std::string::String> {
+                match text {
+                    $($word => ::std::result::Result::Ok(Self::$variant),)*
+                    _ => ::std::result::Result::Err(::std::format!(
+                        ::std::concat!("'{}' is none of" $(, " ", $word)*), text
+                    )),
+                }
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    crate::choices! {
+        enum Mode { Fast => "fast", Safe => "safe" }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_words() {
+        assert_eq!(Mode::from_param("safe"), Ok(Mode::Safe));
+        assert_eq!(Mode::from_param("Safe").unwrap_err(), "'Safe' is none of fast safe");
+        assert_eq!((Mode::Fast.word(), Mode::CONTENT), ("fast", Content::Select(&["fast", "safe"])));
+    }
 
     crate::params! {
         struct P {

@@ -12,6 +12,7 @@ use crate::resource::trace::Trace;
 use crate::resource::verbs::Verdict;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,10 @@ struct Script {
 }
 
 impl Runner for Script {
+    fn has(&self, program: &OsStr) -> bool {
+        self.answers.borrow().iter().any(|(name, _)| program == OsStr::new(name))
+    }
+
     fn run(&self, cmd: &Cmd, _deadline: Deadline) -> Result<Output, CmdError> {
         let program = cmd.program().to_string_lossy().into_owned();
         self.commands.borrow_mut().push(cmd.to_string());

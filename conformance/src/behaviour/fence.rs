@@ -201,7 +201,7 @@ pub struct More {
 }
 
 /// Upstream's agent waits up to 20 s for a power state, and `ipmitool` for each of its packets.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The call of a fence agent.
 pub fn call(run: &Run, trial: &Trial<'_>, parameters: &Parameters, more: &More) -> Result<Call, String> {

@@ -1,7 +1,7 @@
 //! `divergences.toml`: the intended differences between two agents of the same name.
 
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One intended difference.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,9 +15,12 @@ pub struct Divergence {
     /// The behaviour cases that show it.
     #[serde(default)]
     pub cases: Vec<String>,
-    /// The file of the test that shows it where no behaviour case can.
+    /// The file of the test that shows it where no behaviour case can, from the root of the list's repository.
     #[serde(default)]
     pub shown: Option<String>,
+    /// Whether that file is not there.
+    #[serde(skip)]
+    pub shown_by_nothing: bool,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +32,19 @@ struct Document {
 /// Reads the list. `Err`: the file cannot be read, or is not what it should be, with the line.
 pub fn read(path: &Path) -> Result<Vec<Divergence>, String> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    parse(&text).map_err(|why| format!("{}: {why}", path.display()))
+    let mut entries = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+    let root = root(path);
+    for entry in &mut entries {
+        entry.shown_by_nothing = entry.shown.as_ref().is_some_and(|shown| !root.join(shown).is_file());
+    }
+    Ok(entries)
+}
+
+/// The repository that the list is in; of a list that is in none, its own folder.
+fn root(list: &Path) -> PathBuf {
+    let list = list.canonicalize().unwrap_or_else(|_| list.to_owned());
+    let own = list.parent().unwrap_or(Path::new("/"));
+    own.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(own).to_owned()
 }
 
 fn parse(text: &str) -> Result<Vec<Divergence>, String> {

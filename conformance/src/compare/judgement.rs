@@ -4,7 +4,7 @@
 //! - A case that holds for neither says nothing about anybody: it is wrong, and no entry helps.
 //! - An entry that names a case that holds for both is stale. One that names a case that does not exist, a case of
 //!   another agent, or a case that another entry names too is false. One that names no case, of an agent that has
-//!   behaviour cases here, must say with `shown` which test shows it. All of these are findings.
+//!   behaviour cases here, must say with `shown` which test shows it, and that file must be there. All of these are findings.
 //! - Contract cases are the standard's word: ours must hold them all. Theirs may break them without an entry; it is a
 //!   finding about their agent, listed but not red.
 
@@ -112,20 +112,25 @@ fn wrong_with(
     agents: &[String],
 ) -> Vec<String> {
     let mut wrong = Vec::new();
+    let is_about = |agent: &str| {
+        agent == entry.agent || entry.agent.strip_suffix("/*").is_some_and(|f| agent.starts_with(f))
+    };
     for case in &entry.cases {
         let agent = case.split('/').next().unwrap_or_default();
-        let family = entry.agent.strip_suffix("/*").is_some_and(|family| agent.starts_with(family));
         if !known.contains(case) {
             wrong.push(format!("no case is called {case}"));
-        } else if agent != entry.agent && !family {
+        } else if !is_about(agent) {
             wrong.push(format!("{case} is about another agent"));
         } else if entries.iter().filter(|other| other.cases.contains(case)).count() > 1 {
             wrong.push(format!("{case} is named by another divergence, too"));
         }
     }
-    let compared = agents.contains(&entry.agent);
-    let has_cases = known.iter().any(|case| case.split('/').next() == Some(entry.agent.as_str()));
-    if compared && has_cases && entry.cases.is_empty() && entry.shown.is_none() {
+    let has_cases = |agent: &str| known.iter().any(|case| case.split('/').next() == Some(agent));
+    let compared = agents.iter().any(|agent| is_about(agent) && has_cases(agent));
+    if let Some(shown) = entry.shown.as_ref().filter(|_| entry.shown_by_nothing) {
+        wrong.push(format!("'shown' names {shown}, which is not there"));
+    }
+    if compared && entry.cases.is_empty() && entry.shown.is_none() {
         wrong.push("no case shows it: name one in 'cases', or the test that shows it in 'shown'".to_owned());
     }
     wrong

@@ -75,7 +75,6 @@ pub struct Trial<'a> {
     pub ways: &'a [Parameters],
     pub seed: u64,
     /// How many random sequences or schedules; `None`: as many as the case finds right.
-    #[allow(dead_code, reason = "for the models")]
     pub rounds: Option<u64>,
     findings: Vec<Finding>,
 }
@@ -97,7 +96,6 @@ impl<'a> Trial<'a> {
     }
 
     /// Notes something wrong that another process of the judge saw.
-    #[allow(dead_code, reason = "for the models")]
     pub fn find_told(&mut self, what: impl Into<String>, evidence: Option<String>) {
         self.findings.push(Finding { what: what.into(), evidence });
     }

@@ -53,6 +53,11 @@ pub fn device(agent: &str) -> Result<Option<Bmc>, String> {
     if told(agent).any(|way| way.bmc) { Bmc::start(&bmc::Options::default()).map(Some) } else { Ok(None) }
 }
 
+/// Whether the agent's ways need a BMC.
+pub fn needs_bmc(agent: &str) -> bool {
+    told(agent).any(|way| way.bmc)
+}
+
 /// The `way` lines of an agent, or of the one that has it for another name.
 fn told(agent: &str) -> impl Iterator<Item = &'static parse::Way> {
     let home = |book: &Book| {

@@ -223,6 +223,7 @@ impl Call {
         let (mut input, mut out, mut err) =
             (memory().map_err(cannot)?, memory().map_err(cannot)?, memory().map_err(cannot)?);
         input.write_all(&self.stdin).and_then(|()| input.rewind()).map_err(cannot)?;
+        let allowed = crate::limits::of_call(self.patience)?;
         let started = Instant::now();
         let mut child = self
             .command()
@@ -235,9 +236,12 @@ impl Call {
             if let Some(status) = child.try_wait().map_err(cannot)? {
                 break status.code().map_or_else(|| End::Signal(status.signal().unwrap_or(0)), End::Code);
             }
-            if started.elapsed() > self.patience {
+            if started.elapsed() > allowed.span {
                 kill_group(&child);
                 let _ = child.wait();
+                if let Some(why) = allowed.cut() {
+                    return Err(why);
+                }
                 break End::Hung;
             }
             watch(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)), started.elapsed());

@@ -15,6 +15,7 @@ mod contract;
 mod document;
 mod faults;
 mod host;
+mod limits;
 mod model;
 mod report;
 mod run;
@@ -24,12 +25,14 @@ mod tool;
 
 use case::{Case, Parameters, Verdict};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use document::Node;
+use limits::Limits;
 use report::Format;
 use run::{Charge, Order, Outcome};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use subject::Subject;
+use subject::{Family, Subject};
 use suite::Choice;
 
 fn main() -> ExitCode {
@@ -62,6 +65,8 @@ fn command() -> Command {
     let many = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).help(help).action(ArgAction::Append).value_name("WORD")
     };
+    let seconds =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).value_name("SECONDS");
     let selection = [
         many("case", "only cases whose name contains this"),
         many("tag", "only cases with this tag"),
@@ -80,6 +85,17 @@ fn command() -> Command {
             .help("random sequences or schedules of each such case, numbered from the seed on")
             .value_name("N"),
         Arg::new("jobs").long("jobs").short('j').help("trials at once").value_name("N"),
+        seconds("call-limit", "no call of an agent is waited for longer"),
+        seconds("trial-limit", "no trial takes longer; what it found until then counts"),
+        seconds(
+            "agent-limit",
+            "the trials of one agent take no longer together, the rest is not carried out",
+        ),
+        seconds("time-limit", "the whole run takes no longer, the rest is not carried out"),
+        Arg::new("log")
+            .long("log")
+            .help("file that gets each outcome at once, a line of JSON")
+            .value_name("FILE"),
         Arg::new("format")
             .long("format")
             .help("form of the report")
@@ -144,6 +160,19 @@ fn rounds(args: &ArgMatches) -> Result<Option<u64>, String> {
     }
 }
 
+fn limits(args: &ArgMatches) -> Result<Limits, String> {
+    let usual = Limits::default();
+    Ok(Limits {
+        call: number(args, "call-limit", usual.call)?,
+        trial: number(args, "trial-limit", usual.trial)?,
+        agent: number(args, "agent-limit", usual.agent)?,
+        run: match args.get_one::<String>("time-limit") {
+            None => usual.run,
+            Some(_) => Some(number(args, "time-limit", 0)?),
+        },
+    })
+}
+
 fn check(args: &ArgMatches, rounds_unsaid: Option<u64>) -> Result<u8, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("needs root: each trial gets namespaces of its own".to_owned());
@@ -153,10 +182,14 @@ fn check(args: &ArgMatches, rounds_unsaid: Option<u64>) -> Result<u8, String> {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("--param {pair}: not NAME=VALUE"))?;
         way.push((name.to_owned(), value.to_owned()));
     }
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let jobs = number(args, "jobs", cores)?;
     let mut charges = Vec::new();
     let mut unknown = 0;
-    for path in args.get_many::<String>("path").into_iter().flatten() {
-        match Subject::recognise(Path::new(path)) {
+    let paths: Vec<&Path> =
+        args.get_many::<String>("path").into_iter().flatten().map(|path| Path::new(path.as_str())).collect();
+    for known in run::recognise(&paths, jobs) {
+        match known {
             Ok(subject) => charges.push(Charge { ways: ways(&subject, &way), subject }),
             Err(why) => {
                 let _ = writeln!(std::io::stderr(), "{why}");
@@ -167,14 +200,21 @@ fn check(args: &ArgMatches, rounds_unsaid: Option<u64>) -> Result<u8, String> {
     let choice = choice(args);
     let cases = suite::all();
     let chosen: Vec<&Case> = cases.iter().filter(|case| choice.takes(case)).collect();
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let outcomes = run::all(
         &charges,
         &chosen,
-        number(args, "seed", 1)?,
-        rounds(args)?.or(rounds_unsaid),
-        number(args, "jobs", cores)?,
+        &run::Manner {
+            seed: number(args, "seed", 1)?,
+            rounds: rounds(args)?.or(rounds_unsaid),
+            jobs,
+            limits: limits(args)?,
+            log: args.get_one::<String>("log").map(Path::new),
+        },
     );
+    let left = outcomes.iter().filter(|outcome| outcome.is_left()).count();
+    if left > 0 {
+        let _ = writeln!(std::io::stderr(), "{left} of {} trials were not carried out", outcomes.len());
+    }
     let format = Format::named(args.get_one::<String>("format").map_or("text", String::as_str));
     let text = report::write(format, &outcomes, args.get_flag("verbose"));
     match args.get_one::<String>("output") {
@@ -206,9 +246,23 @@ fn compare(args: &ArgMatches) -> Result<u8, String> {
     })
 }
 
-/// What was given with `--param`; else what the case files know of the agent.
+/// What was given with `--param`; else what the case files know of the agent; else the defaults that its metadata has for
+/// what must be given, if any.
 fn ways(subject: &Subject, given: &Parameters) -> Vec<Parameters> {
-    if given.is_empty() { behaviour::ways(&subject.name) } else { vec![given.clone()] }
+    if !given.is_empty() {
+        return vec![given.clone()];
+    }
+    let known = behaviour::ways(&subject.name);
+    if subject.family == Family::Fence || known.iter().any(|way| !way.is_empty()) {
+        return known;
+    }
+    let default = |parameter: &&Node| {
+        let default = parameter.first("content")?.attribute("default").filter(|text| !text.is_empty())?;
+        Some((parameter.attribute("name")?.to_owned(), default.to_owned()))
+    };
+    let parameters = subject.metadata.parameters();
+    let required = parameters.iter().filter(|parameter| parameter.attribute("required") == Some("1"));
+    vec![required.filter_map(default).collect()]
 }
 
 /// Findings outrank what could not be judged; nothing judged at all is no pass.
@@ -252,8 +306,12 @@ fn trial(args: &ArgMatches) -> ExitCode {
     else {
         return ExitCode::from(2);
     };
+    run::let_signals_through();
+    limits::begin(order.limits);
+    let mut known = String::new();
+    let _ = std::io::stdin().read_to_string(&mut known);
     let ran = host::with_own_host(&order.subject, || {
-        let verdict = decide(&order);
+        let verdict = decide(&order, &known);
         let line = serde_json::to_string(&verdict).unwrap_or_default();
         u8::from(writeln!(std::io::stdout(), "{line}").is_err())
     });
@@ -266,12 +324,13 @@ fn trial(args: &ArgMatches) -> ExitCode {
     }
 }
 
-fn decide(order: &Order) -> Verdict {
+fn decide(order: &Order, known: &str) -> Verdict {
     let cases = suite::all();
     let Some(case) = cases.iter().find(|case| case.id == order.case) else {
         return Verdict::CannotJudge(format!("no case is called {}", order.case));
     };
-    match Subject::recognise(&order.subject) {
+    let subject = serde_json::from_str::<Subject>(known).map_err(|why| format!("the subject: {why}"));
+    match subject {
         Ok(subject) => case.decide(&subject, &order.ways, order.seed, order.rounds),
         Err(why) => Verdict::CannotJudge(why),
     }

@@ -2,10 +2,12 @@
 
 use crate::call::Call;
 use crate::document::{self, Node};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The two families, told apart by what the agent answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Family {
     Resource,
     Fence,
@@ -20,7 +22,10 @@ impl Family {
     }
 }
 
-#[derive(Clone, Debug)]
+/// A program that takes longer to say what it is will not say it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subject {
     pub path: PathBuf,
     /// The file's name: what a cluster's configuration says.
@@ -44,7 +49,7 @@ impl Subject {
         if name.starts_with("fence_") {
             return Self::recognise_fence(path, name);
         }
-        let as_resource = Call::pacemaker(&path, &name, "meta-data").run()?;
+        let as_resource = Call::pacemaker(&path, &name, "meta-data").patience(PATIENCE).run()?;
         let resource = document::parse(&as_resource.out);
         if let Ok(metadata) = &resource
             && metadata.name == "resource-agent"
@@ -56,7 +61,7 @@ impl Subject {
     }
 
     fn recognise_fence(path: PathBuf, name: String) -> Result<Self, String> {
-        let as_fence = Call::fencer(&path, "action=metadata\n").run()?;
+        let as_fence = Call::fencer(&path, "action=metadata\n").patience(PATIENCE).run()?;
         match document::parse(&as_fence.out) {
             Ok(metadata) if metadata.name == "resource-agent" => {
                 Ok(Self { path, name, family: Family::Fence, metadata })

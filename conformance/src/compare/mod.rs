@@ -63,7 +63,14 @@ pub fn compare(task: &Task<'_>) -> Result<u8, String> {
             charges.push(Charge { ways: crate::behaviour::ways(name), subject });
         }
     }
-    let outcomes = run::all(&charges, &task.cases, task.seed, task.rounds, task.jobs);
+    let manner = run::Manner {
+        seed: task.seed,
+        rounds: task.rounds,
+        jobs: task.jobs,
+        limits: crate::limits::Limits::default(),
+        log: None,
+    };
+    let outcomes = run::all(&charges, &task.cases, &manner);
     let judgement = judgement::judge(&pairs(task, &charges, &outcomes), &entries, &task.known, &names);
     let text = tell(&judgement, &names, task.verbose);
     std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("stdout: {why}"))?;

@@ -2,6 +2,7 @@
 
 use super::counts;
 use crate::run::Outcome;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
@@ -9,7 +10,7 @@ pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
     let mut agent = None;
     for outcome in outcomes {
         let quiet = outcome.verdict.findings.is_empty() && !outcome.is_unjudged();
-        if quiet && !verbose {
+        if outcome.is_left() || quiet && !verbose {
             continue;
         }
         if agent != Some(&outcome.path) {
@@ -24,6 +25,13 @@ pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
                 let _ = writeln!(text, "      {line}");
             }
         }
+    }
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for outcome in outcomes.iter().filter(|outcome| outcome.is_left()) {
+        *left.entry(outcome.verdict.why.as_deref().unwrap_or_default()).or_default() += 1;
+    }
+    for (why, number) in left {
+        let _ = writeln!(text, "{number} not carried out: {why}");
     }
     let (held, broken, unjudged, others) = counts(outcomes);
     let _ = writeln!(text, "{held} held, {broken} broken, {unjudged} not judged, {others} do not apply");

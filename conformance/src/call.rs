@@ -61,6 +61,11 @@ pub struct Answer {
 }
 
 impl Call {
+    /// Its first argument: the action of a resource agent.
+    pub fn action(&self) -> String {
+        self.args.first().map(|action| action.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     pub fn new(program: &Path) -> Self {
         Self {
             program: program.to_owned(),

@@ -143,6 +143,10 @@ pub fn evidence(answer: &Answer) -> String {
     )
 }
 
+/// Tag of cases that ask for more than the standards do: what follows from how managers act, or from what people do by
+/// hand. An agent that fails one need not be at odds with the API.
+pub const BEYOND: &str = "beyond";
+
 /// The work of a case.
 pub type Judge = Box<dyn Fn(&mut Trial<'_>) -> Result<(), Stop> + Send + Sync>;
 

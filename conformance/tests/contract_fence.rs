@@ -153,7 +153,7 @@ fn judged(script: &str, cases: &str) -> (Vec<String>, Vec<(String, String)>) {
     std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
-        .args(["check", "--format", "json", "-j", "4", "--case", cases])
+        .args(["check", "--format", "json", "-j", "4", "--tag", "contract", "--case", cases])
         .arg(&agent)
         .output()
         .unwrap();

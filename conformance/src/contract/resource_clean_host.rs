@@ -1,17 +1,18 @@
 //! A host where nothing of the agent runs: whatever is wrong, a probe says so and a stop succeeds.
 
-use super::resource_ways::{Wrong, call, malformed, missing, must, no_path, no_run_directory};
-use crate::call::Call;
-use crate::case::{Case, Parameters, Stop, Trial};
+use super::resource_ways::{Wrong, ask, call, malformed, missing, must, no_path, no_run_directory, required};
+use crate::call::{Answer, Call};
+use crate::case::{BEYOND, Case, Parameters, Stop, Trial};
 use crate::subject::Family;
 
 pub fn cases() -> Vec<Case> {
     let case = |id, tags: &[&str], about, judge| Case::contract(id, Family::Resource, tags, about, judge);
     let (probe, stop, recurring) = (&["monitor", "outage"], &["stop", "outage"], &["monitor", "outage"]);
+    let beyond = &["monitor", "outage", BEYOND];
     vec![
         case("resource/probe-on-a-clean-host", probe, PROBE_ABOUT, |t| plainly(t, &PROBE)),
-        case("resource/probe-parameter-missing", probe, PROBE_ABOUT, |t| whatever(t, &PROBE, missing)),
-        case("resource/probe-parameter-malformed", probe, PROBE_ABOUT, |t| whatever(t, &PROBE, malformed)),
+        case("resource/probe-parameter-missing", beyond, PROBE_ABOUT, |t| whatever(t, &PROBE, missing)),
+        case("resource/probe-parameter-malformed", beyond, PROBE_ABOUT, |t| whatever(t, &PROBE, malformed)),
         case("resource/probe-without-path", probe, PROBE_ABOUT, |t| whatever(t, &PROBE, no_path)),
         case("resource/probe-run-directory", probe, PROBE_ABOUT, |t| whatever(t, &PROBE, no_run_directory)),
         case("resource/stop-on-a-clean-host", stop, STOP_ABOUT, |t| plainly(t, &STOP)),
@@ -20,14 +21,14 @@ pub fn cases() -> Vec<Case> {
         case("resource/stop-without-path", stop, STOP_ABOUT, |t| whatever(t, &STOP, no_path)),
         case("resource/stop-run-directory", stop, STOP_ABOUT, |t| whatever(t, &STOP, no_run_directory)),
         case("resource/recurring-on-a-clean-host", recurring, AGAIN_ABOUT, |t| plainly(t, &RECURRING)),
-        case("resource/recurring-parameter-missing", recurring, AGAIN_ABOUT, |t| {
+        case("resource/recurring-parameter-missing", beyond, AGAIN_ABOUT, |t| {
             whatever(t, &RECURRING, missing)
         }),
-        case("resource/recurring-parameter-malformed", recurring, AGAIN_ABOUT, |t| {
+        case("resource/recurring-parameter-malformed", beyond, AGAIN_ABOUT, |t| {
             whatever(t, &RECURRING, malformed)
         }),
-        case("resource/recurring-without-path", recurring, AGAIN_ABOUT, |t| whatever(t, &RECURRING, no_path)),
-        case("resource/recurring-run-directory", recurring, AGAIN_ABOUT, |t| {
+        case("resource/recurring-without-path", beyond, AGAIN_ABOUT, |t| whatever(t, &RECURRING, no_path)),
+        case("resource/recurring-run-directory", beyond, AGAIN_ABOUT, |t| {
             whatever(t, &RECURRING, no_run_directory)
         }),
     ]
@@ -65,11 +66,17 @@ fn asked(trial: &Trial<'_>, question: &Question, way: &Parameters) -> Call {
     if question.recurring { call.recurring() } else { call }
 }
 
-/// Without parameters, and in each given way.
+/// Without parameters, and in each given way. What to look for is not known without a parameter that is required: only
+/// stop must do even then.
 fn plainly(trial: &mut Trial<'_>, question: &Question) -> Result<(), Stop> {
     let none = Parameters::new();
-    let given = trial.ways.iter().filter(|way| !way.is_empty());
-    for way in std::iter::once(&none).chain(given) {
+    let needs = required(&trial.subject.metadata);
+    let without = needs.is_empty() || question.action == "stop";
+    let given: Vec<&Parameters> = trial.ways.iter().filter(|way| !way.is_empty()).collect();
+    if !without && given.is_empty() {
+        return Err(Stop::CannotJudge(format!("give what it needs with --param: {}", needs.join(", "))));
+    }
+    for way in without.then_some(&none).into_iter().chain(given) {
         let doing = if way.is_empty() {
             format!("{} without parameters", question.told)
         } else {
@@ -95,9 +102,21 @@ fn whatever(
             wrong_anyway = Some(answer.end);
             continue;
         }
+        // What ends in one way has one finding.
+        let mut bad: Vec<(Answer, Vec<&str>)> = Vec::new();
         for wrong in &wrongs {
             let doing = format!("{} {}", question.told, wrong.told);
-            must(trial, &wrong.apply(plain.clone()), question.codes, &doing)?;
+            let answer = ask(trial, &wrong.apply(plain.clone()), &doing)?;
+            if answer.code().is_some_and(|code| question.codes.contains(&code)) {
+                continue;
+            }
+            match bad.iter_mut().find(|(other, _)| other.end == answer.end) {
+                Some((_, all)) => all.push(&wrong.told),
+                None => bad.push((answer, vec![&wrong.told])),
+            }
+        }
+        for (answer, all) in bad {
+            trial.expect_code(&answer, question.codes, &format!("{} {}", question.told, all.join(", ")));
         }
     }
     match wrong_anyway {

@@ -1,8 +1,8 @@
 //! Values that are an attack, a mistake, or noise: nothing runs, nothing breaks, nothing is forged.
 
 use super::resource_ways::{ask, call};
-use crate::call::Answer;
-use crate::case::{Case, Parameters, Stop, Trial};
+use crate::call::{Answer, Call, End};
+use crate::case::{BEYOND, Case, Parameters, Stop, Trial};
 use crate::host::OWN;
 use crate::subject::Family;
 use std::ffi::OsString;
@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub fn cases() -> Vec<Case> {
-    let case =
-        |id, about, judge| Case::contract(id, Family::Resource, &["hostile", "security"], about, judge);
+    let tagged = |id, tags, about, judge| Case::contract(id, Family::Resource, tags, about, judge);
+    let case = |id, about, judge| tagged(id, &["hostile", "security"], about, judge);
+    let beyond = |id, about, judge| tagged(id, &["hostile", "security", BEYOND], about, judge);
     vec![
         case(
             "resource/hostile-commands",
@@ -25,13 +26,13 @@ pub fn cases() -> Vec<Case> {
             "Neither the resource's name nor what the manager adds to the environment is carried out as a command.",
             instance,
         ),
-        case(
+        beyond(
             "resource/hostile-noise",
             "Quotes, line breaks, 64 KiB, bytes that are no UTF-8, and words that look like options fail no stop and no probe where \
-             nothing runs, end no action by a signal, and make none hang.",
+             nothing runs, end no action by a signal, and make no probe or stop hang.",
             noise,
         ),
-        case(
+        beyond(
             "resource/forged-reason",
             "A value with a line break or with the word ocf-exit-reason: does not become an exit reason of its own: Pacemaker shows the \
              last one to the administrator.",
@@ -163,14 +164,17 @@ fn noise(trial: &mut Trial<'_>) -> Result<(), Stop> {
                 trial.expect_code(&answer, codes, &doing);
             }
             let call = call(trial, "start", &way).param(name, value.clone());
-            let answer = ask(trial, &call, &format!("start with {kind} in {name}"))?;
+            let answer = trial.run(&call)?;
             trial.expect(
-                answer.code().is_some(),
+                !matches!(answer.end, End::Signal(_)),
                 || format!("start with {kind} in {name}: {}", answer.end),
                 &answer,
             );
             if answer.is(0) {
                 stop(trial, &way, name, &value)?;
+            } else {
+                // What it may have left half done must not be there for the next value.
+                trial.run(&call_stop(trial, &way, name, &value))?;
             }
         }
         if Instant::now() > until {
@@ -180,8 +184,12 @@ fn noise(trial: &mut Trial<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+fn call_stop(trial: &Trial<'_>, way: &Parameters, name: &str, value: &OsString) -> Call {
+    call(trial, "stop", way).param(name, value.clone())
+}
+
 fn stop(trial: &mut Trial<'_>, way: &Parameters, name: &str, value: &OsString) -> Result<(), Stop> {
-    let call = call(trial, "stop", way).param(name, value.clone());
+    let call = call_stop(trial, way, name, value);
     let doing = format!("stop of what was started with a strange {name}");
     let answer = ask(trial, &call, &doing)?;
     trial.expect_code(&answer, &[0], &doing);
@@ -203,7 +211,7 @@ fn forged(trial: &mut Trial<'_>) -> Result<(), Stop> {
                 &answer,
             );
             if answer.is(0) {
-                stop(trial, &way, &name, &"a\nocf-exit-reason:forged by a value".into())?;
+                trial.run(&call_stop(trial, &way, &name, &"a\nocf-exit-reason:forged by a value".into()))?;
             }
             if forged {
                 // The others have the same cause.

@@ -2,7 +2,7 @@
 
 use super::resource_ways::{call, must, need, started};
 use crate::call::{Call, End, kill_group, pause};
-use crate::case::{Case, Parameters, Stop, Trial};
+use crate::case::{BEYOND, Case, Parameters, Stop, Trial};
 use crate::subject::Family;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "resource/closed-descriptors",
-            &["environment"],
+            &["environment", BEYOND],
             "Closed descriptors change no answer: managers and init systems differ in what they leave open.",
             |trial| {
                 unchanged(trial, "with 0, 1 and 2 closed", |call| call.closing("0<&- 1>&- 2>&-"))?;
@@ -46,9 +46,9 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "resource/deadline",
-            &["deadline"],
+            &["deadline", BEYOND],
             "Each action is over before its timeout (3 s here): the manager kills it then, and a stop that was killed means that \
-             the node is fenced.",
+             the node is fenced. The API leaves timeouts to the manager.",
             deadline,
         ),
     ]

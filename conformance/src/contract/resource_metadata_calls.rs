@@ -1,7 +1,7 @@
 //! Circumstances in which metadata is asked for: by anybody, anywhere, without anything.
 
 use crate::call::Call;
-use crate::case::{Case, Stop, Trial};
+use crate::case::{BEYOND, Case, Stop, Trial};
 use crate::document;
 use crate::subject::Family;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,9 +11,11 @@ use std::time::Duration;
 pub fn cases() -> Vec<Case> {
     let case = |id, about, judge| Case::contract(id, Family::Resource, &["metadata"], about, judge);
     vec![
-        case(
+        Case::contract(
             "resource/metadata-without-environment",
-            "meta-data needs no variable at all: people and packaging tools ask for it by hand.",
+            Family::Resource,
+            &["metadata", BEYOND],
+            "meta-data needs no variable at all: people and packaging tools ask for it by hand. The API lets an agent rely on OCF_ROOT.",
             |trial| same(trial, "without any environment", Call::without_environment),
         ),
         case(

@@ -2,16 +2,16 @@
 
 use super::resource_ways::{Wrong, call, malformed, missing};
 use crate::call::Answer;
-use crate::case::{Case, Stop, Trial};
+use crate::case::{BEYOND, Case, Stop, Trial};
 use crate::subject::Family;
 
 pub fn cases() -> Vec<Case> {
     vec![Case::contract(
         "resource/exit-reason",
         Family::Resource,
-        &["reasons"],
+        &["reasons", BEYOND],
         "A start or validate-all that fails says why on standard error, in one line that begins with ocf-exit-reason: and \
-         holds a text without control characters; Pacemaker shows it to the administrator beside the failed operation.",
+         holds a text without control characters; Pacemaker shows it to the administrator beside the failed operation (Pacemaker's addition to the API).",
         exit_reason,
     )]
 }

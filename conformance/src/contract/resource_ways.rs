@@ -23,10 +23,48 @@ pub fn call(trial: &Trial<'_>, action: &str, way: &Parameters) -> Call {
 pub fn ask(trial: &mut Trial<'_>, call: &Call, doing: &str) -> Result<Answer, Stop> {
     let answer = trial.run(call)?;
     if answer.end == End::Hung {
-        trial.find(format!("{doing}: not ended when its timeout was over"), Some(&answer));
-        return Err(Stop::Enough);
+        if hung(trial, call, &answer, doing) {
+            return Err(Stop::Enough);
+        }
+        let span = answer.took.as_secs();
+        return Err(Stop::CannotJudge(format!(
+            "{doing}: not ended after {span} s, which its metadata gives it"
+        )));
+    }
+    // A trial's host has no cluster: who asks one for an attribute and fails has not been judged.
+    if answer.is(1)
+        && ["connect to the CIB", "connect to cluster"].iter().any(|words| answer.err.contains(words))
+    {
+        return Err(Stop::CannotJudge(format!("{doing}: it needs a cluster, and there is none here")));
     }
     Ok(answer)
+}
+
+/// Notes a call that was cut, where it should have ended: a start may wait for as long as the manager lets it (the manager ends
+/// it), the others for as long as the agent's own metadata says. `false`: nothing is wrong with it.
+pub fn hung(trial: &mut Trial<'_>, call: &Call, answer: &Answer, doing: &str) -> bool {
+    let action = call.action();
+    if action == "start" || advised(&trial.subject.metadata, &action).is_some_and(|span| span > answer.took) {
+        return false;
+    }
+    trial.find(format!("{doing}: not ended when its timeout was over"), Some(answer));
+    true
+}
+
+/// The timeout that metadata has for an action, the longest of several.
+fn advised(metadata: &Node, action: &str) -> Option<Duration> {
+    let span = |node: &&Node| {
+        let text = node.attribute("timeout")?.trim();
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let number: u64 = digits.parse().ok()?;
+        match text.get(digits.len()..)?.trim() {
+            "" | "s" | "sec" => Some(Duration::from_secs(number)),
+            "ms" | "msec" => Some(Duration::from_millis(number)),
+            "m" | "min" => Some(Duration::from_secs(number * 60)),
+            _ => None,
+        }
+    };
+    metadata.actions().iter().filter(|node| node.attribute("name") == Some(action)).filter_map(span).max()
 }
 
 /// Runs it and notes any other code than these.

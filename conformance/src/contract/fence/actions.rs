@@ -77,7 +77,7 @@ fn option_is_action(trial: &mut Trial<'_>) -> Result<(), Stop> {
     trial.expect(
         good,
         || {
-            "option=metadata should give the metadata, and the default action is carried out instead"
+            "option=metadata should give the metadata; it is ignored, so that the default action is what is asked for"
                 .to_owned()
         },
         &answer,

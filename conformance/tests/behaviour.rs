@@ -129,23 +129,89 @@ fn installed(scratch: &Path) -> PathBuf {
     scratch.to_owned()
 }
 
+/// Our list of intended differences.
+const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/divergences.toml");
+
+/// Compares these agents of upstream's folder with ours, and returns status and words.
+fn compared(
+    theirs: &str,
+    ours: &str,
+    agents: &[&str],
+    list: &Path,
+    more: &[String],
+) -> (Option<i32>, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    run(Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
+        .args(["compare", "--theirs", theirs, "--tag", "behaviour", "--jobs", "8"])
+        .args(agents.iter().flat_map(|agent| ["--agent", agent]))
+        .arg("--divergences")
+        .arg(list)
+        .arg("--ours")
+        .arg(installed(scratch.path()).join(ours))
+        .args(more))
+}
+
 #[test]
 fn ours_and_upstreams_agree_or_have_their_entry() {
-    let scratch = tempfile::tempdir().unwrap();
-    let ours = installed(scratch.path()).join("usr/lib/ocf/resource.d/ringfence");
-    let (code, said) = run(Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
-        .args([
-            "compare",
-            "--theirs",
-            "/usr/lib/ocf/resource.d/heartbeat",
-            "--tag",
-            "behaviour",
-            "--jobs",
-            "4",
-        ])
-        .args(["--agent", "IPaddr2", "--agent", "Dummy", "--agent", "Stateful", "--divergences"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/divergences.toml"))
-        .arg("--ours")
-        .arg(ours));
+    let (theirs, ours) = ("/usr/lib/ocf/resource.d/heartbeat", "usr/lib/ocf/resource.d/ringfence");
+    let agents = ["IPaddr2", "Dummy", "Stateful"];
+    let (code, said) = compared(theirs, ours, &agents, Path::new(LIST), &[]);
     assert_eq!(code, Some(0), "{said}");
+}
+
+const FENCE: [&str; 7] = [
+    "fence_ipmilan",
+    "fence_idrac",
+    "fence_ilo3",
+    "fence_ilo4",
+    "fence_ilo5",
+    "fence_imm",
+    "fence_ipmilanplus",
+];
+
+#[test]
+fn fence_agents_agree_or_have_their_entry() {
+    let (code, said) = compared("/usr/sbin", "usr/sbin", &FENCE, Path::new(LIST), &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// Every entry of the list without which something is red, and a false one for what agrees.
+#[test]
+fn no_entry_of_fencing_can_go_and_no_false_one_come() {
+    let list: toml::Table = fs::read_to_string(LIST).unwrap().parse().unwrap();
+    let entries = list["divergence"].as_array().unwrap();
+    let fence = |entry: &&toml::Value| entry["agent"].as_str().unwrap().starts_with("fence");
+    let cases: Vec<String> = entries
+        .iter()
+        .filter(fence)
+        .filter_map(|entry| entry.get("cases")?.as_array())
+        .flatten()
+        .map(|case| case.as_str().unwrap().to_owned())
+        // Ten seconds of upstream's.
+        .filter(|case| !case.contains("automatic-cipher"))
+        .collect();
+    assert!(cases.len() > 40, "{cases:?}");
+    let agreeing = ["fence_ipmilan/status-on", "fence_ipmilan/off-already"];
+    let bench = tempfile::tempdir().unwrap();
+    let file = bench.path().join("false.toml");
+    let mut text = String::new();
+    for (at, case) in agreeing.iter().enumerate() {
+        let entry = ENTRY.replace("\"it\"", &format!("\"it{at}\"")).replace("Stub", "fence_ipmilan");
+        text += &format!("{entry}cases = [\"{case}\"]\n");
+    }
+    text += &ENTRY.replace("Stub", "fence_ipmilan");
+    text += &ENTRY.replace("Stub\"", "fence_ipmilan\"\nshown = \"tests/of-nobody.rs\"");
+    fs::write(&file, text).unwrap();
+    let chosen = cases.iter().map(String::as_str).chain(agreeing);
+    let more: Vec<String> = chosen.flat_map(|case| ["--case".to_owned(), case.to_owned()]).collect();
+    let (code, said) = compared("/usr/sbin", "usr/sbin", &FENCE, &file, &more);
+    assert_eq!(code, Some(1), "{said}");
+    for case in &cases {
+        assert!(said.contains(&format!("{case}: holds for ours alone")), "{case} needs no entry: {said}");
+    }
+    for case in agreeing {
+        assert!(said.contains(&format!("{case}: holds for both")), "{case}: {said}");
+    }
+    assert!(said.contains("fence_ipmilan/it: no case shows it"), "{said}");
+    assert!(said.contains("'shown' names tests/of-nobody.rs, which is not there"), "{said}");
 }

@@ -166,7 +166,7 @@ fn work(order: &Order, subject: &Subject) -> Result<(), String> {
         }
         Kind::Process => {
             for seed in &order.seeds {
-                say(serde_json::to_string(&process::run(*seed, subject, survey, &order.params)))?;
+                say(serde_json::to_string(&process::run(*seed, subject, survey)))?;
             }
         }
     }

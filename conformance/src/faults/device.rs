@@ -22,15 +22,13 @@ fn declares(subject: &Subject, name: &str) -> bool {
 }
 
 /// Seconds, small so that a run with every fault ends soon.
-const TIMES: [(&str, &str); 7] = [
+const TIMES: [(&str, &str); 6] = [
     ("login_timeout", "2"),
     ("shell_timeout", "1"),
     ("power_timeout", "2"),
     ("power_wait", "0"),
-    ("retry_on", "0"),
+    ("retry_on", "1"),
     ("stonith_status_sleep", "0"),
-    // Not upstream's: the wait before a datagram is sent again.
-    ("ipmitool_timeout", "0.12"),
 ];
 
 /// The options as lines of standard input; `more` wins.
@@ -82,9 +80,11 @@ pub fn longest(subject: &Subject, action: &str, more: &Parameters) -> Duration {
         told.and_then(|text| text.trim_end_matches('s').parse::<f64>().ok()).unwrap_or(fallback)
     };
     let shell = seconds("shell_timeout", 3.0);
+    let again = seconds("retry_on", 1.0);
     let changes = match action {
-        "on" | "off" => 1.0,
-        "reboot" | "cycle" => 2.0,
+        "off" => 1.0,
+        "on" => 1.0 + again,
+        "reboot" | "cycle" => 2.0 + again,
         _ => 0.0,
     };
     let power = seconds("power_timeout", 20.0);

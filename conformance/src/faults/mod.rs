@@ -3,6 +3,7 @@
 //! A schedule follows from its seed alone. Whether a success was true is asked of the device's own power, of the kernel
 //! and the files, and of a clean monitor once the fault is over: never of the call that had the fault.
 
+mod busy;
 mod command;
 mod crew;
 mod device;

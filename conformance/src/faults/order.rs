@@ -53,8 +53,8 @@ pub struct Survey {
     pub cannot: Option<String>,
     /// Parameters with which the agent works here.
     pub ways: Vec<Parameters>,
-    /// Microseconds that each action takes.
-    pub times: Vec<(String, u64)>,
+    /// For each way: microseconds that each action takes.
+    pub times: Vec<Vec<(String, u64)>>,
     /// Programs that it runs, without interpreters.
     pub programs: Vec<String>,
     /// For each way: what can be seen in the host while it runs, and not otherwise.
@@ -62,8 +62,9 @@ pub struct Survey {
 }
 
 impl Survey {
-    pub fn micros(&self, action: &str) -> u64 {
-        self.times.iter().find(|(name, _)| name == action).map_or(100_000, |(_, micros)| *micros)
+    pub fn micros(&self, way: usize, action: &str) -> u64 {
+        let times = self.times.get(way).into_iter().flatten();
+        times.into_iter().find(|(name, _)| name == action).map_or(100_000, |(_, micros)| *micros)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Task {
     pub was_on: bool,
     /// When somebody presses the button, for a status.
     pub button: Option<Duration>,
+    /// Number of the way, and its parameters.
+    pub way: usize,
     pub params: Parameters,
 }
 
@@ -65,7 +67,7 @@ impl Task {
         let params = ways.get(at).cloned().unwrap_or_default();
         let button =
             (action == "status" && random.chance(50)).then(|| Duration::from_millis(random.below(300)));
-        Self { action, lies, was_on, button, params }
+        Self { action, lies, was_on, button, way: at, params }
     }
 
     pub fn told(&self) -> String {
@@ -183,8 +185,12 @@ impl<'a> Bench<'a> {
     }
 
     pub fn run(&mut self, seed: u64) -> Told {
+        super::busy::fairly(|more| self.attempt(seed, more))
+    }
+
+    fn attempt(&mut self, seed: u64, more: u32) -> Told {
         let mut told = Told::new(seed);
-        if let Err(why) = self.schedule(seed, &mut told) {
+        if let Err(why) = self.schedule(seed, more, &mut told) {
             told.ending = None;
             told.flaws.clear();
             told.story.push(why);
@@ -194,7 +200,7 @@ impl<'a> Bench<'a> {
         told
     }
 
-    fn schedule(&mut self, seed: u64, told: &mut Told) -> Result<(), String> {
+    fn schedule(&mut self, seed: u64, more: u32, told: &mut Told) -> Result<(), String> {
         let mut random = SplitMix64::new(seed ^ 0xA6E2);
         let task = Task::draw(&mut random, &self.survey.ways);
         self.machine.lie(task.lies)?;
@@ -210,7 +216,7 @@ impl<'a> Bench<'a> {
         let (way, story) = self.way(seed, false, &task.params)?;
         self.machine.forget()?;
         told.schedule = format!("{}; {story}", task.told());
-        let limit = device::longest(self.subject, task.action, &task.params);
+        let limit = device::longest(self.subject, task.action, &task.params) * more;
         let call = self.call(way.address(), task.action, &task.params).patience(limit + MARGIN * 2);
         let answer = std::thread::scope(|scope| {
             if let Some(after) = task.button {

@@ -6,15 +6,18 @@ use super::order::{Ending, Kind, Sort, Survey, Told};
 use super::power::{self, Bench, Task};
 use super::wrong::Wrong;
 use crate::call::{Answer, End};
-use crate::case::Parameters;
 use crate::subject::{Family, Subject};
 use ringfence_conformance::relay::SplitMix64;
 
-pub fn run(seed: u64, subject: &Subject, survey: &Survey, params: &Parameters) -> Told {
+pub fn run(seed: u64, subject: &Subject, survey: &Survey) -> Told {
+    super::busy::fairly(|more| attempt(seed, subject, survey, more))
+}
+
+fn attempt(seed: u64, subject: &Subject, survey: &Survey, more: u32) -> Told {
     let mut told = Told::new(seed);
     let done = match subject.family {
-        Family::Resource => super::resource::schedule(seed, subject, survey, &mut told),
-        Family::Fence => fence(seed, subject, survey, params, &mut told),
+        Family::Resource => super::resource::schedule(seed, subject, survey, more, &mut told),
+        Family::Fence => fence(seed, subject, survey, more, &mut told),
     };
     if let Err(why) = done {
         told.ending = None;
@@ -29,25 +32,18 @@ pub fn device_kind(subject: &Subject) -> Kind {
     if device::is_ipmi(subject) { Kind::Udp } else { Kind::Tcp }
 }
 
-fn fence(
-    seed: u64,
-    subject: &Subject,
-    survey: &Survey,
-    params: &Parameters,
-    told: &mut Told,
-) -> Result<(), String> {
-    let _ = params;
+fn fence(seed: u64, subject: &Subject, survey: &Survey, more: u32, told: &mut Told) -> Result<(), String> {
     let mut random = SplitMix64::new(seed ^ 0xFE4CE);
     let mut task = Task::draw(&mut random, &survey.ways);
     task.button = None;
-    let wrong = Wrong::draw(&mut random, survey, task.action);
+    let wrong = Wrong::draw(&mut random, survey, task.way, task.action);
     told.schedule = format!("{}; {wrong}", task.told());
     let bench = Bench::new(device_kind(subject), subject, survey)?;
     let machine = bench.machine();
     machine.set_power(task.was_on)?;
     machine.lie(task.lies)?;
     machine.forget()?;
-    let limit = device::longest(subject, task.action, &task.params);
+    let limit = device::longest(subject, task.action, &task.params) * more;
     let call = bench.call(machine.address(), task.action, &task.params).patience(limit + MARGIN * 2);
     let answer = wrong.run(&call)?;
     told.note(&answer);

@@ -77,9 +77,9 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub fn draw(random: &mut SplitMix64, survey: &Survey, action: &str) -> Self {
+    pub fn draw(random: &mut SplitMix64, survey: &Survey, way: usize, action: &str) -> Self {
         // A little beyond its usual end, too.
-        let whole = survey.micros(action).max(500);
+        let whole = survey.micros(way, action).max(500);
         let mut moment = || Duration::from_micros(random.below(whole + whole / 10));
         let (first, second) = (moment(), moment());
         let span = first.min(Duration::from_millis(400)) + Duration::from_millis(50);

@@ -66,11 +66,15 @@ impl Identity {
 fn chain(address: IpAddr) -> Result<(String, Arc<ServerConfig>), String> {
     let told = |why: rcgen::Error| format!("make a certificate: {why}");
     let mut root = CertificateParams::new(Vec::new()).map_err(told)?;
+    // With equal names OpenSSL takes the device's certificate for its own issuer.
+    root.distinguished_name.push(rcgen::DnType::CommonName, "authority of the judge");
     root.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     root.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::DigitalSignature];
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate().map_err(told)?).map_err(told)?;
     let key = KeyPair::generate().map_err(told)?;
     let mut leaf = CertificateParams::new(vec![address.to_string()]).map_err(told)?;
+    leaf.distinguished_name = rcgen::DistinguishedName::new();
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "device of the judge");
     leaf.use_authority_key_identifier_extension = true;
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let leaf = leaf.signed_by(&key, &root).map_err(told)?;

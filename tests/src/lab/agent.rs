@@ -76,20 +76,22 @@ impl Agent {
         Ok(Some(number("exitcode").or_else(|| number("signal").map(|signal| 128 + signal)).unwrap_or(-1)))
     }
 
-    /// Runs a program of the lab itself, which must succeed; its output is in the console.
-    pub(crate) fn run(&mut self, program: &str, args: &[&str], limit: Duration) -> Result<(), LabError> {
+    /// Starts a script of the lab itself; its output goes to the console.
+    pub(crate) fn begin(&mut self, script: &str, args: &[&str]) -> Result<i64, LabError> {
+        let line = [&["-c", "exec sh -c \"$@\" >/dev/ttyS0 2>&1", "lab", script, "lab"], args].concat();
+        self.start("/bin/sh", &line, &["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()])
+    }
+
+    /// Waits for the end of what [`Self::begin`] started; it must be a success.
+    pub(crate) fn finish(&mut self, pid: i64, what: &str, limit: Duration) -> Result<(), LabError> {
         let end = Instant::now() + limit;
-        let line = [&["-c", "exec \"$@\" >/dev/ttyS0 2>&1", "lab", program], args].concat();
-        let pid = self.start("/bin/sh", &line, &["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()])?;
         loop {
             match self.ended(pid)? {
                 Some(0) => return Ok(()),
-                Some(code) => {
-                    return Err(LabError::Refused(format!("{program} ended with {code} in the guest")));
-                }
+                Some(code) => return Err(LabError::Refused(format!("{what} failed with {code}"))),
                 None if Instant::now() >= end => {
                     let last = "still running".to_owned();
-                    return Err(LabError::Timeout { what: format!("end of {program}"), after: limit, last });
+                    return Err(LabError::Timeout { what: format!("end of {what}"), after: limit, last });
                 }
                 None => std::thread::sleep(Duration::from_millis(10)),
             }

@@ -5,6 +5,7 @@ use super::failure::LabError;
 use super::machine::{self, Machine, Plan};
 use super::open::Shared;
 use super::ran::Ran;
+use super::recipe;
 use serde_json::json;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -264,21 +265,29 @@ impl Guest {
     }
 
     fn wake(&self, mut machine: Machine) -> Result<(), LabError> {
-        let mut target = 0;
-        for (disk, file) in &self.disks {
-            for path in 0..disk.paths {
-                plug(&mut machine, disk, path, file, target)?;
-                target += 1;
-            }
-        }
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|why| LabError::Refused(format!("no randomness: {why}")))?;
         let seed: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let (number, now) = (self.plan.number.to_string(), format!("{:.3}", now.as_secs_f64()));
+        let plugs: Vec<(&Disk, u8, &PathBuf)> = self
+            .disks
+            .iter()
+            .flat_map(|(disk, file)| (0..disk.paths).map(move |path| (disk, path, file)))
+            .collect();
+        let disks: Vec<String> = plugs
+            .iter()
+            .zip(0..)
+            .map(|((disk, ..), target)| format!("0:0:{target}:0={}", disk.name))
+            .collect();
         let mut args = vec![self.name.as_str(), &number, &now, &seed];
-        args.extend(self.disks.iter().map(|(disk, _)| disk.name.as_str()));
-        let woken = machine.agent.run("/sbin/lab-wake", &args, COMMAND);
+        args.extend(disks.iter().map(String::as_str));
+        let woken = machine.agent.begin(recipe::GUEST_WAKE, &args).and_then(|waking| {
+            for ((disk, path, file), target) in plugs.iter().zip(0_u32..) {
+                plug(&mut machine, disk, *path, file, target)?;
+            }
+            machine.agent.finish(waking, "the guest's preparation", COMMAND)
+        });
         *self.machine() = Some(machine);
         woken.map_err(|why| why.with(&self.console()))?;
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -383,7 +392,7 @@ impl Running<'_> {
     /// As of [`Self::wait`].
     pub fn stop(self) -> Result<Ran, LabError> {
         // timeout(1) is the leader of a process group.
-        self.guest.run(&format!("kill -TERM -- -{}", self.pid))?;
+        self.guest.run(&format!("kill -s TERM -- -{}", self.pid))?.ok()?;
         self.wait()
     }
 

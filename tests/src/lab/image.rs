@@ -171,7 +171,6 @@ fn furnish(root: &Path) -> Result<(), LabError> {
     let modules = recipe::modules().join("\n") + "\n";
     let files = [
         ("sbin/lab-init", recipe::GUEST_INIT, 0o755),
-        ("sbin/lab-wake", recipe::GUEST_WAKE, 0o755),
         ("etc/udev/rules.d/99-lab.rules", recipe::UDEV_RULES, 0o644),
         ("etc/lab/modules", &modules, 0o644),
         // drbdadm would call home.

@@ -93,7 +93,7 @@ impl Lab {
         let tree = if needs.agents { tree()? } else { folder.path().join("none") };
         let logs = logs()?.join(&needs.test);
         let _ = fs::remove_dir_all(&logs);
-        let place = Place::new(LIFETIME)?;
+        let place = Place::new(LIFETIME, folder.path())?;
         let shared = Arc::new(Shared { place, snapshot, began: Instant::now(), folder });
         Ok(Self { shared, tree, logs, image })
     }
@@ -179,6 +179,12 @@ impl Lab {
     #[must_use]
     pub fn share(&self) -> PathBuf {
         self.shared.folder.path().join("host")
+    }
+
+    /// The lab's own folder: sockets, disks, `host`. It goes with the lab.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.shared.folder.path()
     }
 
     /// Where the consoles and the records of all commands are, also when the lab is gone.

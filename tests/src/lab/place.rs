@@ -8,6 +8,7 @@ use super::failure::LabError;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -26,11 +27,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Makes the namespaces; they end with us, and after `lifetime` in any case.
-    pub(crate) fn new(lifetime: Duration) -> Result<Self, LabError> {
+    /// Makes the namespaces; they end with us, and after `lifetime` in any case. The label is for who looks at a list of processes.
+    pub(crate) fn new(lifetime: Duration, label: &Path) -> Result<Self, LabError> {
         let mut holder = Command::new("unshare")
             .args(["--net", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", INIT])
             .arg(lifetime.as_secs().to_string())
+            .arg(label)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

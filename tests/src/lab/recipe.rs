@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) const INITRAMFS_INIT: &str = include_str!("../../lab/initramfs-init");
 pub(crate) const GUEST_INIT: &str = include_str!("../../lab/guest-init");
+/// Handed in at every restore: no part of the image.
 pub(crate) const GUEST_WAKE: &str = include_str!("../../lab/guest-wake");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
 const PACKAGES: &str = include_str!("../../lab/packages.txt");
@@ -34,7 +35,7 @@ pub(crate) fn key(kernel: &str) -> Result<String, LabError> {
     let mut packages = packages();
     packages.push(kernel);
     let versions = debian::candidates(&packages)?.join("\n");
-    let files = [INITRAMFS_INIT, GUEST_INIT, GUEST_WAKE, UDEV_RULES, MODULES, INITRAMFS_MODULES];
+    let files = [INITRAMFS_INIT, GUEST_INIT, UDEV_RULES, MODULES, INITRAMFS_MODULES];
     Ok(digest(&[&[EDITION, &versions], files.as_slice()].concat()))
 }
 

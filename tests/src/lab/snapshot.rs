@@ -35,12 +35,13 @@ fn save(image: &Image, folder: &Path) -> Result<(), LabError> {
         host: empty.clone(),
         tree: empty,
     };
-    let place = Place::new(Duration::from_secs(300))?;
+    let place = Place::new(Duration::from_secs(300), scratch.path())?;
     let mut machine = Machine::boot(&plan, &place)?;
     let tell = |why: LabError| why.with(&machine::tail(&plan.logs));
     // What the guest has read is in the host's memory as well; without it the snapshot is smaller.
-    let lean = ["-c", "sync; echo 3 >/proc/sys/vm/drop_caches"];
-    machine.agent.run("/bin/sh", &lean, Duration::from_secs(60)).map_err(tell)?;
+    let lean = machine.agent.begin("sync; echo 3 >/proc/sys/vm/drop_caches", &[]);
+    lean.and_then(|pid| machine.agent.finish(pid, "tidying up the guest", Duration::from_secs(60)))
+        .map_err(tell)?;
     machine.monitor.save(&folder.join("guest")).map_err(tell)?;
     machine.quit();
     Ok(())

@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "resource/hostile-commands",
             "No value of a parameter is carried out as a command: $(...), backquotes, quotes that end early, separators, options. At \
-             most 8 parameters, chosen by the seed, each in probe, validate-all, start and stop.",
+             most 8 parameters that are not command lines by their name, chosen by the seed, each in probe, validate-all, start and stop.",
             commands,
         ),
         case(
@@ -88,10 +88,18 @@ fn executed(trial: &mut Trial<'_>, doing: &str, answer: &Answer) -> bool {
     true
 }
 
+/// What is a command line by its own description cannot be injected into.
+fn is_a_command(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["options", "args", "arguments", "opts", "command", "cmd", "script", "binfile"]
+        .iter()
+        .any(|word| name.ends_with(word))
+}
+
 fn commands(trial: &mut Trial<'_>) -> Result<(), Stop> {
-    let names = chosen(trial);
+    let names: Vec<String> = chosen(trial).into_iter().filter(|name| !is_a_command(name)).collect();
     if names.is_empty() {
-        return Err(Stop::DoesNotApply("it has no parameters".to_owned()));
+        return Err(Stop::DoesNotApply("it has no parameters that are no command lines".to_owned()));
     }
     let variables: Vec<String> = names.iter().map(|name| format!("OCF_RESKEY_{name}")).collect();
     each_command(trial, &variables)

@@ -9,12 +9,14 @@ mod built;
 mod demo;
 mod generate;
 mod install;
+mod lab;
 mod manpage;
 mod metadata;
 mod mutants;
 mod new_agent;
 mod packages;
 mod process;
+mod qemu_package;
 mod summary;
 mod test;
 mod tidy;
@@ -39,6 +41,7 @@ fn cli() -> Command {
         .subcommand(tidy::command())
         .subcommand(new_agent::command())
         .subcommand(mutants::command())
+        .subcommand(lab::command())
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<bool, String> {
@@ -52,6 +55,7 @@ fn dispatch(matches: &ArgMatches) -> Result<bool, String> {
         Some(("tidy", _)) => tidy::run(),
         Some(("new-agent", args)) => new_agent::run(args),
         Some(("mutants", args)) => mutants::run(args),
+        Some(("lab", args)) => lab::run(args),
         _ => Err("no such task".to_owned()),
     }
 }

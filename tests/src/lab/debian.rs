@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// One archive that apt knows: a suite of Debian's and its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sources {
+pub struct Sources {
     /// The release that the machine follows: `bookworm`.
     pub suite: String,
     /// One line each, as in `sources.list`.
@@ -42,6 +42,26 @@ fn parse_sources(text: &str) -> Option<Sources> {
     let lines =
         archives.iter().map(|((release, uri), parts)| format!("deb {uri} {release} {}", parts.join(" ")));
     Some(Sources { suite, lines: lines.collect() })
+}
+
+/// [`sources`] with the backports of the release, which `suite` then names.
+///
+/// # Errors
+/// When apt knows no archive of Debian.
+pub fn backports() -> Result<Sources, LabError> {
+    Ok(with_backports(sources()?))
+}
+
+fn with_backports(mut sources: Sources) -> Sources {
+    let of_release = format!(" {} ", sources.suite);
+    let suite = format!("{}-backports", sources.suite);
+    let line = sources.lines.iter().find(|line| line.contains(&of_release));
+    if let Some(line) = line.map(|line| line.replace(&of_release, &format!(" {suite} ")))
+        && !sources.lines.contains(&line)
+    {
+        sources.lines.push(line);
+    }
+    Sources { suite, lines: sources.lines }
 }
 
 /// The version that would be installed of each package, `name version`, sorted; an unknown one is an error.
@@ -108,6 +128,14 @@ mod tests {
                 "deb http://a/debian/ stable main contrib",
                 "deb http://a/debian-security/ stable-security main"
             ]
+        );
+        let more = with_backports(found);
+        assert_eq!(more.suite, "stable-backports");
+        assert_eq!(more.lines.last().unwrap(), "deb http://a/debian/ stable-backports main contrib");
+        assert_eq!(
+            with_backports(Sources { suite: "stable".to_owned(), ..more.clone() }),
+            more,
+            "once is enough"
         );
         assert_eq!(parse_sources("http://b/node/|nodistro|main|Somebody\n"), None);
     }

@@ -58,6 +58,7 @@ mod recipe;
 mod snapshot;
 mod tool;
 
+pub use debian::{Sources, backports};
 pub use disks::Disks;
 pub use failure::LabError;
 pub use guest::{Guest, Running};

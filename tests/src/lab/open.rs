@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -56,7 +57,15 @@ pub(crate) struct Shared {
     pub place: Place,
     pub snapshot: PathBuf,
     pub began: Instant,
+    /// The folder stays when the lab goes.
+    keep: AtomicBool,
     folder: TempDir,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.folder.disable_cleanup(*self.keep.get_mut());
+    }
 }
 
 /// Image and snapshot: made when they are not kept, which takes about a minute. `say` hears what is being done.
@@ -94,7 +103,8 @@ impl Lab {
         let logs = logs()?.join(&needs.test);
         let _ = fs::remove_dir_all(&logs);
         let place = Place::new(LIFETIME, folder.path())?;
-        let shared = Arc::new(Shared { place, snapshot, began: Instant::now(), folder });
+        let shared =
+            Arc::new(Shared { place, snapshot, began: Instant::now(), keep: AtomicBool::new(false), folder });
         Ok(Self { shared, tree, logs, image })
     }
 
@@ -198,6 +208,11 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "the guests' logs are in {}", self.logs.display());
+        }
+        if std::env::var_os("RINGFENCE_LAB_KEEP").is_some_and(|value| !value.is_empty()) {
+            // The note is for who looks into the logs; the folder's own name says nothing.
+            let _ = std::os::unix::fs::symlink(self.folder(), self.logs.join("kept"));
+            self.shared.keep.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -36,11 +36,26 @@ pub(super) fn write(outcomes: &[Outcome]) -> String {
     filters(&mut page, outcomes, &known);
     matrix(&mut page, outcomes, &known);
     page.push_str("<h2>What was found</h2>\n");
-    for (at, outcome) in outcomes.iter().enumerate().filter(|(_, outcome)| !outcome.held()) {
+    for (at, outcome) in outcomes.iter().enumerate().filter(|(_, outcome)| has_details(outcome)) {
         details(&mut page, at, outcome, &known);
     }
+    about(&mut page, outcomes, &known);
     let _ = write!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     page
+}
+
+/// Most of what evidence shows on the page; the whole of it is in the other forms of the report.
+const MOST_EVIDENCE: usize = 900;
+
+/// Findings shown of one case and agent.
+const MOST_FINDINGS: usize = 8;
+
+/// From so many agents on the page begins with those that have findings.
+const MANY: usize = 30;
+
+/// What has something to read; of the rest the mark says all.
+fn has_details(outcome: &Outcome) -> bool {
+    (outcome.is_broken() || outcome.is_unjudged()) && !outcome.is_left()
 }
 
 /// A mark that says the same as the colour.
@@ -49,6 +64,7 @@ fn mark(verdict: &str) -> &'static str {
         "held" => "✓",
         "broken" => "✗",
         "cannot-judge" => "?",
+        crate::run::NOT_CARRIED_OUT => "·",
         _ => "–",
     }
 }
@@ -67,9 +83,12 @@ fn filters(page: &mut String, outcomes: &[Outcome], known: &Known) {
     for tag in all {
         let _ = write!(page, "<option>{}</option>", escaped(tag));
     }
-    page.push_str(
-        "</select></label>\n<label class=\"box\"><input id=\"only\" type=\"checkbox\"> only agents with \
+    let many = outcomes.chunk_by(|one, other| one.path == other.path).count() >= MANY;
+    let _ = write!(
+        page,
+        "</select></label>\n<label class=\"box\"><input id=\"only\" type=\"checkbox\"{}> only agents with \
          findings</label>\n</form>\n",
+        if many { " checked" } else { "" }
     );
 }
 
@@ -116,11 +135,14 @@ fn matrix(page: &mut String, outcomes: &[Outcome], known: &Known) {
 
 fn one_cell(page: &mut String, outcome: &Outcome, at: usize) {
     let verdict = outcome.verdict.verdict;
-    let title = format!("{}: {} {verdict}", escaped(&outcome.agent), escaped(&outcome.case));
     let mark = mark(verdict);
     if outcome.held() {
-        let _ = write!(page, "<td><span class=\"{verdict}\" title=\"{title}\">{mark}</span></td>");
+        let _ = write!(page, "<td><span class=\"{verdict}\">{mark}</span></td>");
+    } else if !has_details(outcome) {
+        let why = escaped(outcome.verdict.why.as_deref().unwrap_or_default());
+        let _ = write!(page, "<td><span class=\"{verdict}\" title=\"{why}\">{mark}</span></td>");
     } else {
+        let title = format!("{}: {} {verdict}", escaped(&outcome.agent), escaped(&outcome.case));
         let bad = i32::from(outcome.is_broken() || outcome.is_unjudged());
         let link = format!("<a class=\"{verdict}\" href=\"#o{at}\" title=\"{title}\">{mark}</a>");
         let _ = write!(page, "<td data-bad=\"{bad}\">{link}</td>");
@@ -136,24 +158,59 @@ fn details(page: &mut String, at: usize, outcome: &Outcome, known: &Known) {
          class=\"mark {verdict}\">{} {verdict}</span><b>{agent}</b>{case}</summary><div class=\"inside\">",
         mark(verdict)
     );
-    if let Some((about, _)) = known.get(&outcome.case) {
-        let _ = writeln!(page, "<p class=\"about\">{}</p>", escaped(about));
-    }
     if let Some(why) = &outcome.verdict.why {
         let _ = writeln!(page, "<p class=\"what\">{}</p>", escaped(why));
     }
-    for finding in &outcome.verdict.findings {
+    for finding in outcome.verdict.findings.iter().take(MOST_FINDINGS) {
         let _ = writeln!(page, "<p class=\"what\">{}</p>", escaped(&finding.what));
         if let Some(evidence) = &finding.evidence {
-            let _ = writeln!(page, "<pre>{}</pre>", escaped(evidence));
+            let _ = writeln!(page, "<pre>{}</pre>", escaped(&cut(evidence)));
         }
     }
+    let more = outcome.verdict.findings.len().saturating_sub(MOST_FINDINGS);
+    if more > 0 {
+        let _ = writeln!(page, "<p class=\"about\">and {more} more</p>");
+    }
     page.push_str("</div></details>\n");
+}
+
+fn cut(evidence: &str) -> String {
+    let shown: String = evidence.chars().take(MOST_EVIDENCE).collect();
+    if shown.len() < evidence.len() { shown + " ..." } else { shown }
+}
+
+/// What each case asks, once.
+fn about(page: &mut String, outcomes: &[Outcome], known: &Known) {
+    let cases: BTreeSet<&str> = outcomes.iter().map(|outcome| outcome.case.as_str()).collect();
+    page.push_str("<h2>What is asked</h2>\n<dl>\n");
+    for case in cases {
+        let Some((about, _)) = known.get(case) else { continue };
+        let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", escaped(case), escaped(about));
+    }
+    page.push_str("</dl>\n");
 }
 
 #[cfg(test)]
 mod tests {
     use crate::report::samples::outcomes;
+
+    #[test]
+    fn a_run_over_everything_stays_a_page_that_a_browser_likes() {
+        let (mut all, long) = (Vec::new(), "evidence & more ".repeat(500));
+        for agent in 0..200 {
+            for case in 0..84 {
+                let mut outcome = outcomes().swap_remove(usize::from(case % 5 != 0));
+                outcome.path = format!("/x/agent{agent}").into();
+                outcome.case = format!("resource/case-{case}");
+                for finding in &mut outcome.verdict.findings {
+                    finding.evidence = Some(long.clone());
+                }
+                all.push(outcome);
+            }
+        }
+        let size = super::write(&all).len();
+        assert!(size < 12_000_000, "{size} bytes with a finding in each fifth cell");
+    }
 
     #[test]
     fn nothing_in_it_is_markup_and_nothing_comes_from_elsewhere() {
@@ -167,17 +224,18 @@ mod tests {
     }
 
     #[test]
-    fn each_outcome_has_a_mark_and_each_that_did_not_hold_a_place() {
+    fn each_outcome_has_a_mark_and_each_that_has_something_to_read_a_place() {
         let page = super::write(&outcomes());
         for (mark, times) in
-            [(">✓</span></td>", 1), (">✗</a></td>", 1), (">?</a></td>", 1), (">–</a></td>", 1)]
+            [(">✓</span></td>", 1), (">✗</a></td>", 1), (">?</a></td>", 1), (">–</span></td>", 1)]
         {
             assert_eq!(page.matches(mark).count(), times, "{mark}");
         }
-        for at in [0, 2, 3] {
+        for at in [0, 3] {
             assert_eq!(page.matches(&format!("href=\"#o{at}\"")).count(), 1, "link to {at}");
             assert_eq!(page.matches(&format!("id=\"o{at}\"")).count(), 1, "place of {at}");
         }
+        assert_eq!(page.matches("<details ").count(), 2, "none for what does not apply");
         assert!(page.contains("<b>1</b> broken") && page.contains("<b>1</b> held"), "totals");
     }
 }

@@ -23,4 +23,5 @@ field('filters').addEventListener('submit', (event) => event.preventDefault());
 field('filters').hidden = false;
 addEventListener('hashchange', open);
 addEventListener('beforeprint', () => all('details').forEach((part) => { part.open = true; }));
+filter();
 open();

@@ -1,0 +1,11 @@
+//! `tgtd`, the target daemon of the tgt project, through its own management socket: what tgtadm(8) speaks, without a
+//! process for every question, and without a password in anybody's list of processes.
+
+mod daemon;
+mod listing;
+mod request;
+pub mod target;
+pub mod unit;
+
+pub use daemon::{Error, Tgtd};
+pub use listing::{Lun, Session, Target, parse};

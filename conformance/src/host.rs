@@ -35,7 +35,8 @@ pub fn with_own_host(subject: &Path, work: impl FnOnce() -> u8) -> Result<u8, St
         ForkResult::Child => {
             // SAFETY: plain prctl; the child dies with the judge, and with it every process of the host.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let status = match furnish(subject) {
+            let name = subject.file_name().unwrap_or_default().to_string_lossy();
+            let status = match furnish(subject).and_then(|()| crate::behaviour::stage(&name)) {
                 Ok(()) => work(),
                 Err(why) => {
                     eprint(&why);

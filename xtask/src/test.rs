@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 25] = [
     "bridge-utils",
     "cluster-glue",
     "corosync",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 24] = [
     "iputils-ping",
     "kmod",
     "libxml2-utils",
+    "lvm2",
     "nftables",
     "openipmi",
     "pacemaker",

@@ -61,6 +61,11 @@ pub enum Given {
     Environment(String, Option<String>),
     Setting(String, String),
     NoProgram(String),
+    /// A script that stands in for a vendor's program, wherever that would be.
+    StandIn {
+        name: String,
+        text: String,
+    },
     /// In its place stands one that notes its arguments and ends with this status.
     Recorder {
         path: String,

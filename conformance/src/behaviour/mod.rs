@@ -30,6 +30,7 @@ struct Book {
     scripts: Vec<Script>,
     ways: Vec<(String, parse::Way)>,
     events: Vec<(String, Event)>,
+    stage: Vec<(String, language::Given)>,
 }
 
 /// Reads all case files; to be called before anything else, while their folder can be seen. `Err`: each mistake in a
@@ -56,6 +57,13 @@ pub fn device(agent: &str) -> Result<Option<Bmc>, String> {
 /// Whether the agent's ways need a BMC.
 pub fn needs_bmc(agent: &str) -> bool {
     told(agent).any(|way| way.bmc)
+}
+
+/// Makes the host of a trial what the case files say that this agent needs: files, and stand-ins for its programs.
+pub fn stage(agent: &str) -> Result<(), String> {
+    let stage = book().as_ref().map(|book| book.stage.as_slice()).unwrap_or_default();
+    let mut unused = place::Callable::default();
+    stage.iter().filter(|(of, _)| of == agent).try_for_each(|(_, given)| place::make(given, &mut unused))
 }
 
 /// The `way` lines of an agent, or of the one that has it for another name.
@@ -96,7 +104,7 @@ fn book() -> &'static Result<Book, String> {
 }
 
 fn read<T: AsRef<str>>(files: &[(T, T, T)]) -> Result<Book, String> {
-    let mut book = Book { scripts: Vec::new(), ways: Vec::new(), events: Vec::new() };
+    let mut book = Book { scripts: Vec::new(), ways: Vec::new(), events: Vec::new(), stage: Vec::new() };
     let mut mistakes = Vec::new();
     for (agent, name, text) in files {
         match parse::file(agent.as_ref(), name.as_ref(), text.as_ref()) {
@@ -113,6 +121,7 @@ fn read<T: AsRef<str>>(files: &[(T, T, T)]) -> Result<Book, String> {
                     book.scripts.push(script);
                 }
                 book.events.extend(parsed.events.into_iter().map(|event| (agent.as_ref().to_owned(), event)));
+                book.stage.extend(parsed.stage.into_iter().map(|given| (agent.as_ref().to_owned(), given)));
                 book.ways.extend(parsed.ways.into_iter().map(|way| (agent.as_ref().to_owned(), way)));
             }
             Err(more) => mistakes.extend(more),

@@ -15,6 +15,8 @@ pub struct Parsed {
     /// Parameters with which the agent runs on a trial's host, one list for each `way` line.
     pub ways: Vec<Way>,
     pub events: Vec<Event>,
+    /// What is so on every host on which this agent is judged.
+    pub stage: Vec<Given>,
 }
 
 /// A way to run an agent on a trial's host.
@@ -48,6 +50,14 @@ pub fn file(agent: &str, name: &str, text: &str) -> Result<Parsed, Vec<String>> 
 }
 
 fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &str) -> Result<(), String> {
+    if let Some(more) = line.strip_prefix('|') {
+        let Some(Given::StandIn { text, .. }) = parsed.stage.last_mut() else {
+            return Err("'|' stands below 'stage stand-in NAME'".to_owned());
+        };
+        text.push_str(more.strip_prefix(' ').unwrap_or(more));
+        text.push('\n');
+        return Ok(());
+    }
     let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     if verb == "about" {
@@ -83,6 +93,13 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
             parsed.ways.push(match words.as_slice() {
                 ["bmc", rest @ ..] => Way { bmc: true, parameters: pairs(rest)? },
                 all => Way { bmc: false, parameters: pairs(all)? },
+            });
+            return Ok(());
+        }
+        "stage" => {
+            parsed.stage.push(match words.as_slice() {
+                ["stand-in", name] => Given::StandIn { name: (*name).to_owned(), text: String::new() },
+                all => given(all)?,
             });
             return Ok(());
         }
@@ -128,7 +145,7 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
         "observe" => Step::Observe(observe(&words)?),
         other => {
             return Err(format!(
-                "'{other}' is no verb: case, about, level, needs, way, event, given, with, without, meta, run, expect, observe; \
+                "'{other}' is no verb: case, about, level, needs, way, stage, event, given, with, without, meta, run, expect, observe; \
                 of fence agents too: also, stdin, arguments"
             ));
         }

@@ -94,6 +94,7 @@ pub fn make(given: &Given, call: &mut Callable) -> Result<(), String> {
             fs::write(&path, value).map_err(|why| format!("{path}: {why}"))?;
         }
         Given::NoProgram(path) => hide(path)?,
+        Given::StandIn { name, text } => stand_in(name, text)?,
         Given::Recorder { path, status } => record(path, *status)?,
         Given::Nobody => call.nobody = true,
         Given::Pass(span) => pause(*span),
@@ -154,6 +155,39 @@ fn record(path: &str, status: u8) -> Result<(), String> {
     let none = None::<&str>;
     nix::mount::mount(Some(stub.as_str()), path, none, nix::mount::MsFlags::MS_BIND, none)
         .map_err(|errno| format!("put a recorder at {path}: {}", errno.desc()))
+}
+
+/// Where programs are that no package brings: first in every PATH.
+const LOCAL: &str = "/usr/local/sbin";
+
+/// A script above each place where the program is installed; where it is not, in a folder that every PATH has.
+fn stand_in(name: &str, text: &str) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let told = |path: &str, why: &dyn std::fmt::Display| format!("put a stand-in at {path}: {why}");
+    let script = format!("/run/judge/stand-in-of-{name}");
+    fs::write(&script, text)
+        .and_then(|()| fs::set_permissions(&script, fs::Permissions::from_mode(0o755)))
+        .map_err(|why| told(&script, &why))?;
+    let none = None::<&str>;
+    let mut found = false;
+    for folder in ["/usr/local/bin", "/usr/sbin", "/usr/bin"] {
+        let path = format!("{folder}/{name}");
+        if Path::new(&path).exists() {
+            nix::mount::mount(Some(script.as_str()), path.as_str(), none, nix::mount::MsFlags::MS_BIND, none)
+                .map_err(|errno| told(&path, &errno.desc()))?;
+            found = true;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    if fs::write(format!("{LOCAL}/.judge"), "").is_err() {
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), LOCAL, Some("tmpfs"), flags, Some("mode=755"))
+            .map_err(|errno| told(LOCAL, &errno.desc()))?;
+    }
+    let path = format!("{LOCAL}/{name}");
+    fs::copy(&script, &path).map(drop).map_err(|why| told(&path, &why))
 }
 
 /// Forgets what recorders have noted: a case looks at what the last call has done.

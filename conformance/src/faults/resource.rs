@@ -102,8 +102,8 @@ fn draw(random: &mut SplitMix64, subject: &Subject) -> (&'static str, &'static [
         8 => ("monitor", &["start"]),
         9 => ("monitor", &[]),
         10 | 11 => ("promote", &["start"]),
-        12 => ("demote", &["start", "promote"]),
-        _ => ("stop", &["start", "promote"]),
+        // Before a stop a manager demotes.
+        _ => ("demote", &["start", "promote"]),
     }
 }
 
@@ -209,6 +209,14 @@ fn judge(scene: &mut Scene<'_>, action: &str, ran: bool, wrong: &Wrong, answer: 
 /// The fault is over: stop and start work again, whatever the call left. Whether they did.
 fn mend(scene: &mut Scene<'_>, action: &str, wrong: &Wrong) -> Result<bool, String> {
     let after = format!("after {action} with {}", wrong.kind());
+    if scene.subject.has_action("demote") && matches!(scene.clean("monitor")?.code(), Some(8 | 191)) {
+        let answer = scene.clean("demote")?;
+        if !answer.is(0) {
+            let what = format!("a demote works {after}, and it is {}", answer.end);
+            scene.told.flaw(Sort::NotMended, what);
+            return Ok(false);
+        }
+    }
     for (next, codes) in [
         ("stop", &[0][..]),
         ("monitor", &[7]),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How long an action takes here, from those that were seen.
 #[derive(Default)]
-pub struct Clock(HashMap<Action, Duration>);
+pub struct Clock(HashMap<Action, (Duration, u32)>);
 
 /// A call's end, and its evidence for a finding.
 pub struct Seen {
@@ -18,16 +18,24 @@ pub struct Seen {
 }
 
 impl Clock {
+    fn mean(&self, action: Action) -> Duration {
+        self.0
+            .get(&action)
+            .and_then(|(sum, count)| sum.checked_div(*count))
+            .unwrap_or(Duration::from_millis(20))
+    }
+
     pub fn run(&mut self, action: Action, call: &Call) -> Result<Seen, String> {
         let answer = call.run()?;
-        let longest = self.0.entry(action).or_default();
-        *longest = answer.took.max(*longest).min(Duration::from_secs(5));
+        let (sum, count) = self.0.entry(action).or_default();
+        *sum += answer.took;
+        *count += 1;
         Ok(Seen { end: answer.end, evidence: Some(evidence(&answer)) })
     }
 
     /// SIGKILL after so many eighths of its time. `None`: it was killed; else it was quicker, and ended so.
     pub fn kill(&self, action: Action, call: &Call, eighths: u32) -> Result<Option<Seen>, String> {
-        let whole = self.0.get(&action).copied().unwrap_or(Duration::from_millis(20));
+        let whole = self.mean(action);
         let mut child = call.start().map_err(|why| format!("start the agent: {why}"))?;
         pause(whole * eighths / 8);
         kill_group(&child);
@@ -42,7 +50,7 @@ impl Clock {
 
     /// The call, and the other one a third of its time later.
     pub fn beside(&mut self, action: Action, call: &Call, other: &Call) -> Result<(Seen, Seen), String> {
-        let whole = self.0.get(&action).copied().unwrap_or(Duration::from_millis(20));
+        let whole = self.mean(action);
         let second = std::thread::scope(|scope| {
             let second = scope.spawn(|| {
                 pause(whole / 3);

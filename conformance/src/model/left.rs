@@ -28,17 +28,37 @@ impl Things {
         Self { files, network: network() }
     }
 
+    /// As soon as the trial's cable is up and nothing changes by itself any more.
+    pub fn settled() -> Self {
+        let until = Instant::now() + SETTLE;
+        let up =
+            || fs::read_to_string("/sys/class/net/judge0/operstate").is_ok_and(|state| state.trim() == "up");
+        while !up() && Instant::now() < until {
+            pause(Duration::from_millis(5));
+        }
+        let mut last = Self::now();
+        loop {
+            pause(Duration::from_millis(30));
+            let now = Self::now();
+            if now == last || Instant::now() > until {
+                return now;
+            }
+            last = now;
+        }
+    }
+
     /// What differs from now, in words; files only when they count. Waits for a network that has not settled yet.
     pub fn differ_now(&self, files_count: bool) -> Option<String> {
         let until = Instant::now() + SETTLE;
         loop {
             let now = Self::now();
             let files = if files_count { difference(&self.files, &now.files) } else { Vec::new() };
-            let all = [files, difference(&self.network, &now.network)].concat();
+            let all = [files.clone(), difference(&self.network, &now.network)].concat();
             if all.is_empty() {
                 return None;
             }
-            if Instant::now() > until {
+            // A file that is left stays: only the network is waited for.
+            if !files.is_empty() || Instant::now() > until {
                 return Some(all.join(", "));
             }
             pause(Duration::from_millis(20));

@@ -306,6 +306,8 @@ impl Player<'_> {
             });
             let result = work(self);
             done.store(true, Ordering::SeqCst);
+            // One that looks too early has seen what never was.
+            let _ = std::fs::write(&path, truth);
             result
         })
     }
@@ -328,7 +330,7 @@ impl Player<'_> {
             // Only a failed one has something outstanding, and a reboot whose "on" nobody waited for.
             pause(LATE + Duration::from_millis(300));
         }
-        wrong.map(|why| (format!("{} -> {end}{why}{more}", action.word()), seen.evidence.clone()))
+        wrong.map(|why| (format!("{} -> {end}{why}", action.word()), seen.evidence.clone()))
     }
 }
 

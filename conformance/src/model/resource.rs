@@ -138,8 +138,8 @@ pub fn calls(kind: Kind) -> Vec<(Action, u64)> {
         (Action::Probe, 4),
         (Action::Monitor, 8),
         (Action::ValidateAll, 2),
-        (Action::MetaData, 1),
-        (Action::Unknown, 1),
+        (Action::MetaData, 2),
+        (Action::Unknown, 2),
         (Action::Reload, 2),
         (Action::ReloadAgent, 2),
     ];

@@ -21,7 +21,7 @@ pub fn play(task: &Task) -> Result<Report, String> {
     let mut player = Player::new(task)?;
     let deck = player.warm_up()?;
     let mut report = Report::default();
-    let before = Things::now();
+    let before = Things::settled();
     for seed in task.seeds() {
         if began.elapsed() > Duration::from_secs(task.seconds) {
             report.cannot = Some(format!("not played to the end within {} s", task.seconds));
@@ -61,6 +61,8 @@ struct Course {
 /// What is wrong with a step.
 struct Wrong {
     what: String,
+    /// What is told of a second call beside it.
+    beside: String,
     evidence: Option<String>,
 }
 
@@ -179,8 +181,8 @@ impl<'a> Player<'a> {
         }
         if let Some(difference) = before.differ_now(!course.killed && !self.host_is_used) {
             let what = format!("after which the host should be as before, but {difference}");
-            let wrong = Wrong { what, evidence: None };
-            return Ok(Some(failure(seed, course, wrong, "left".to_owned())));
+            let wrong = Wrong { what, beside: String::new(), evidence: None };
+            return Ok(Some(failure(seed, course, wrong, super::LEFT.to_owned())));
         }
         Ok(None)
     }
@@ -220,7 +222,7 @@ impl<'a> Player<'a> {
                 }
                 let when = if sure { "a second monitor at once" } else { "the monitor beside it" };
                 let what = format!("{when} -> {} instead of {}", ended(beside.end), either(&codes));
-                Ok(Some(Wrong { what, evidence: beside.evidence }))
+                Ok(Some(Wrong { what, beside: String::new(), evidence: beside.evidence }))
             }
             Step::Outside(number) => Ok(self.outside(course, number)),
             Step::Switched(_) | Step::Device(_) => Ok(None),
@@ -246,7 +248,10 @@ impl<'a> Player<'a> {
             }
             Err(_) if !event.gone => None,
             // Nobody can take away what is not there: it does not run, whatever the agent said.
-            Err(why) => Some(Wrong { what: format!("after which it should run, but {why}"), evidence: None }),
+            Err(why) => {
+                let what = format!("after which it should run, but {why}");
+                Some(Wrong { what, beside: String::new(), evidence: None })
+            }
         }
     }
 }
@@ -266,11 +271,11 @@ impl Course {
         }
         self.took(step, String::new());
         let codes = either(&self.belief.codes(action));
-        let what = format!("{word} -> {end} instead of {codes}{more}");
-        Some(Wrong { what, evidence: seen.evidence.clone() })
+        let what = format!("{word} -> {end} instead of {codes}");
+        Some(Wrong { what, beside: more.to_owned(), evidence: seen.evidence.clone() })
     }
 }
 
 fn failure(seed: u64, course: Course, wrong: Wrong, symptom: String) -> Failure {
-    Failure { seed, taken: course.taken, what: wrong.what, symptom, evidence: wrong.evidence }
+    Failure { seed, taken: course.taken, what: wrong.what + &wrong.beside, symptom, evidence: wrong.evidence }
 }

@@ -12,12 +12,14 @@ const TRIES: usize = 3;
 /// The shortest that was found, and whether it failed again at all.
 pub fn shrink(task: &Task, failure: Failure) -> Result<(Failure, bool), String> {
     let mut attempts = 0;
+    let mut tried: Vec<Vec<Step>> = Vec::new();
     let mut best = failure;
     let mut again = |steps: &[Step], wanted: &str| -> Result<Option<Failure>, String> {
         attempts += 1;
-        if attempts > MOST_ATTEMPTS {
+        if attempts > MOST_ATTEMPTS || tried.iter().any(|other| other == steps) {
             return Ok(None);
         }
+        tried.push(steps.to_vec());
         let by_moment = steps.iter().any(|step| matches!(step, Step::Killed(..) | Step::Watched(_)));
         for _ in 0..if by_moment { TRIES } else { 1 } {
             let one = Task { steps: Some(steps.to_vec()), count: 1, seconds: 60, ..task.clone() };

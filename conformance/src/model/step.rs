@@ -138,7 +138,34 @@ impl Deck {
     pub fn sequence(&self, seed: u64) -> Vec<Step> {
         let mut chance = Chance::new(seed);
         let length = 2 + chance.below(self.longest.saturating_sub(1));
-        (0..length).map(|_| self.step(&mut chance)).collect()
+        let mut steps = Vec::new();
+        for _ in 0..length {
+            let step = self.step(&mut chance);
+            steps.push(step);
+            steps.extend(self.look(step, &mut chance));
+        }
+        steps
+    }
+
+    /// What shows soonest that a step has done harm.
+    fn look(&self, step: Step, chance: &mut Chance) -> Option<Step> {
+        let can = |action: Action| self.calls.iter().any(|(other, _)| *other == action);
+        let look = |action: Action| can(action).then_some(Step::Call(action));
+        match step {
+            Step::Call(
+                Action::ValidateAll
+                | Action::MetaData
+                | Action::Unknown
+                | Action::Reload
+                | Action::ReloadAgent,
+            ) => look(Action::Probe),
+            Step::Switched(_) => look(Action::Status),
+            Step::Device(Mood::Ignores | Mood::Dawdles) => look(Action::Off),
+            Step::Killed(Action::On | Action::Off | Action::Reboot, _) => {
+                chance.one_of(&self.killable).map(Step::Call)
+            }
+            Step::Call(_) | Step::Killed(..) | Step::Watched(_) | Step::Outside(_) | Step::Device(_) => None,
+        }
     }
 
     fn step(&self, chance: &mut Chance) -> Step {
@@ -148,13 +175,13 @@ impl Deck {
                 Some(action) => Step::Killed(action, u32::try_from(1 + chance.below(7)).unwrap_or(1)),
                 None => call(chance),
             },
-            2 => chance.one_of(&self.watchable).map_or_else(|| call(chance), Step::Watched),
-            3..=5 if self.events > 0 => {
+            2 | 3 => chance.one_of(&self.watchable).map_or_else(|| call(chance), Step::Watched),
+            4..=6 if self.events > 0 => {
                 let events: Vec<usize> = (0..self.events).collect();
                 chance.one_of(&events).map_or_else(|| call(chance), Step::Outside)
             }
-            3 | 4 if self.switched => Step::Switched(chance.below(2) == 1),
-            5 | 6 if !self.moods.is_empty() => {
+            4 | 5 if self.switched => Step::Switched(chance.below(2) == 1),
+            6 | 7 if !self.moods.is_empty() => {
                 chance.one_of(&self.moods).map_or_else(|| call(chance), Step::Device)
             }
             _ => call(chance),
@@ -177,7 +204,7 @@ mod tests {
         };
         assert_eq!(deck.sequence(7), deck.sequence(7));
         assert!((1..50).any(|seed| deck.sequence(seed) != deck.sequence(7)));
-        assert!((1..500).all(|seed| (2..=13).contains(&deck.sequence(seed).len())));
+        assert!((1..500).all(|seed| (2..=26).contains(&deck.sequence(seed).len())));
         for wanted in [Step::Call(Action::Stop), Step::Outside(0)] {
             assert!((1..50).any(|seed| deck.sequence(seed).contains(&wanted)), "{wanted:?}");
         }

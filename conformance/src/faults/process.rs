@@ -36,7 +36,11 @@ fn fence(seed: u64, subject: &Subject, survey: &Survey, more: u32, told: &mut To
     let mut random = SplitMix64::new(seed ^ 0xFE4CE);
     let mut task = Task::draw(&mut random, &survey.ways);
     task.button = None;
-    let wrong = Wrong::draw(&mut random, survey, task.way, task.action);
+    let mut wrong = Wrong::draw(&mut random, survey, task.way, task.action);
+    if matches!(wrong, Wrong::Full | Wrong::ReadOnly) {
+        // The device lives in that folder, too.
+        wrong = Wrong::Closed("0<&- 1>&-");
+    }
     told.schedule = format!("{}; {wrong}", task.told());
     let bench = Bench::new(device_kind(subject), subject, survey)?;
     let machine = bench.machine();

@@ -31,10 +31,10 @@ pub fn ask(trial: &mut Trial<'_>, call: &Call, doing: &str) -> Result<Answer, St
             "{doing}: not ended after {span} s, which its metadata gives it"
         )));
     }
-    // A trial's host has no cluster: who asks one for an attribute and fails has not been judged.
-    if answer.is(1)
-        && ["connect to the CIB", "connect to cluster"].iter().any(|words| answer.err.contains(words))
-    {
+    // A trial's host has no cluster: who asks one for an attribute and fails has not been judged. 102 is how the cluster's own
+    // programs say that nobody answers.
+    let asked = ["connect to the CIB", "connect to cluster"].iter().any(|words| answer.err.contains(words));
+    if answer.is(102) || answer.is(1) && asked {
         return Err(Stop::CannotJudge(format!("{doing}: it needs a cluster, and there is none here")));
     }
     Ok(answer)

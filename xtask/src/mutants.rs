@@ -22,7 +22,7 @@ use verdict::{Outcome, Verdict};
 use workshop::{Made, Workshop};
 
 /// For all cases on one agent. Most of it is waiting.
-const LONGEST_JUDGEMENT: Duration = Duration::from_secs(240);
+const LONGEST_JUDGEMENT: Duration = Duration::from_secs(600);
 
 pub fn command() -> Command {
     Command::new("mutants")

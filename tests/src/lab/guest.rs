@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long a command may take unless the test says otherwise.
 pub const COMMAND: Duration = Duration::from_secs(60);
+/// Name, addresses, shares, disks: a second on an idle host.
+const WAKING: Duration = Duration::from_secs(180);
 /// What a command may take longer than its time before the guest counts as hung.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -286,7 +288,7 @@ impl Guest {
             for ((disk, path, file), target) in plugs.iter().zip(0_u32..) {
                 plug(&mut machine, disk, *path, file, target)?;
             }
-            machine.agent.finish(waking, "the guest's preparation", COMMAND)
+            machine.agent.finish(waking, "the guest's preparation", WAKING)
         });
         *self.machine() = Some(machine);
         woken.map_err(|why| why.with(&self.console()))?;

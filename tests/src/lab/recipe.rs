@@ -8,6 +8,8 @@ pub(crate) const INITRAMFS_INIT: &str = include_str!("../../lab/initramfs-init")
 pub(crate) const GUEST_INIT: &str = include_str!("../../lab/guest-init");
 /// Handed in at every restore: no part of the image.
 pub(crate) const GUEST_WAKE: &str = include_str!("../../lab/guest-wake");
+/// Run before the snapshot.
+pub(crate) const GUEST_WARM: &str = include_str!("../../lab/guest-warm");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
 const PACKAGES: &str = include_str!("../../lab/packages.txt");
 const MODULES: &str = include_str!("../../lab/modules.txt");

@@ -4,6 +4,7 @@ use super::disks::Disk;
 use super::failure::LabError;
 use super::machine::{self, Machine, Plan};
 use super::open::Shared;
+use super::pair;
 use super::ran::Ran;
 use super::recipe;
 use serde_json::json;
@@ -28,6 +29,9 @@ pub struct Guest {
     plan: Plan,
     lab: Arc<Shared>,
     disks: Vec<(Disk, PathBuf)>,
+    /// The snapshot of a cluster's node, until it was used: a node that comes back has to join.
+    member: Mutex<Option<PathBuf>>,
+    joins: bool,
     machine: Mutex<Option<Machine>>,
     /// What [`Self::put`] has written: a restored guest gets it again.
     files: Mutex<Vec<(String, String, u32)>>,
@@ -46,8 +50,16 @@ pub struct Running<'a> {
 }
 
 impl Guest {
-    pub(crate) fn new(name: &str, plan: Plan, lab: Arc<Shared>, disks: Vec<(Disk, PathBuf)>) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        plan: Plan,
+        lab: Arc<Shared>,
+        disks: Vec<(Disk, PathBuf)>,
+        member: Option<PathBuf>,
+    ) -> Self {
         Self {
+            joins: member.is_some(),
+            member: Mutex::new(member),
             name: name.to_owned(),
             plan,
             lab,
@@ -202,17 +214,26 @@ impl Guest {
     /// there; what was on the way is not. Everything else of the guest is gone.
     pub fn cut_power(&self) {
         self.note("== power cut");
-        if let Some(machine) = self.machine().take() {
-            machine.kill();
-        }
+        drop(self.machine().take());
     }
 
-    /// Powers a guest on that is off: booted and pristine, with its disks as they were left and the files of [`Self::put`].
+    /// Powers a guest on that is off: booted and pristine, with its disks as they were left and the files of [`Self::put`]. The
+    /// node of a cluster starts its daemons and joins.
     ///
     /// # Errors
     /// When it is on, or does not come up.
     pub fn power_on(&self) -> Result<(), LabError> {
-        self.begin()?.finish()
+        if self.is_on() {
+            return Err(LabError::Refused(format!("{} is on", self.name)));
+        }
+        // One that ended by itself.
+        drop(self.machine().take());
+        self.note("== power on");
+        let member = self.member.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let snapshot = member.as_ref().unwrap_or(&self.lab.snapshot);
+        let machine = Machine::restore(&self.plan, &self.lab.place, snapshot)?;
+        self.wake(machine)?;
+        if self.joins && member.is_none() { pair::start(self) } else { Ok(()) }
     }
 
     /// True until its power is cut, it reboots itself or its kernel panics.
@@ -256,16 +277,6 @@ impl Guest {
         machine::tail(&self.plan.logs)
     }
 
-    /// Lets QEMU start; the guest is of use after [`Waking::finish`].
-    pub(crate) fn begin(&self) -> Result<Waking<'_>, LabError> {
-        if self.machine().is_some() {
-            return Err(LabError::Refused(format!("{} is on", self.name)));
-        }
-        self.note("== power on");
-        let started = Machine::restore(&self.plan, &self.lab.place, &self.lab.snapshot)?;
-        Ok(Waking { guest: self, started })
-    }
-
     fn wake(&self, mut machine: Machine) -> Result<(), LabError> {
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|why| LabError::Refused(format!("no randomness: {why}")))?;
@@ -297,6 +308,22 @@ impl Guest {
             self.write(&path, &text, mode)?;
         }
         Ok(())
+    }
+
+    /// Runs a script of the lab itself that needs no share: its output goes to the console.
+    pub(crate) fn rest(&self, script: &str, args: &[&str], limit: Duration) -> Result<(), LabError> {
+        let pid = self.on(|machine| machine.agent.begin(script, args))?;
+        self.on(|machine| machine.agent.finish(pid, "a script of the lab", limit))
+    }
+
+    /// Stops the guest's time; [`Self::save`] is all that may follow.
+    pub(crate) fn pause(&self) -> Result<(), LabError> {
+        self.on(|machine| machine.monitor.execute("stop", &json!({}))).map(|_| ())
+    }
+
+    /// Writes the whole guest into a file.
+    pub(crate) fn save(&self, file: &std::path::Path) -> Result<(), LabError> {
+        self.on(|machine| machine.monitor.save(file))
     }
 
     fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
@@ -336,19 +363,6 @@ impl Drop for Guest {
             let _ = writeln!(std::io::stderr(), "-- {}\n{}", self.name, self.console());
         }
         self.cut_power();
-    }
-}
-
-/// A guest whose QEMU was started.
-pub(crate) struct Waking<'a> {
-    guest: &'a Guest,
-    started: super::machine::Started,
-}
-
-impl Waking<'_> {
-    pub(crate) fn finish(mut self) -> Result<(), LabError> {
-        let machine = self.started.wake(&self.guest.plan)?;
-        self.guest.wake(machine)
     }
 }
 

@@ -5,6 +5,7 @@ use super::failure::LabError;
 use super::image::Image;
 use super::monitor::Monitor;
 use super::place::Place;
+use serde_json::json;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     pub tree: PathBuf,
 }
 
+/// A guest that runs. Dropping it is a power cut.
 #[derive(Debug)]
 pub(crate) struct Machine {
     child: Child,
@@ -43,92 +45,61 @@ pub(crate) struct Machine {
 impl Machine {
     /// Boots; the guest's agent answers when this returns.
     pub(crate) fn boot(plan: &Plan, place: &Place) -> Result<Self, LabError> {
-        let mut started = Started::new(plan, place, None)?;
-        started.finish(plan, BOOTED)
+        Self::start(plan, place, None, BOOTED)
     }
 
-    /// Starts from a snapshot; with `paused` the guest waits for [`Started::finish`].
-    pub(crate) fn restore(plan: &Plan, place: &Place, snapshot: &Path) -> Result<Started, LabError> {
-        Started::new(plan, place, Some(snapshot))
+    /// Starts from a snapshot; the guest's agent answers when this returns.
+    pub(crate) fn restore(plan: &Plan, place: &Place, snapshot: &Path) -> Result<Self, LabError> {
+        Self::start(plan, place, Some(snapshot), RESTORED)
     }
 
-    /// Ends it as a power cut does.
-    pub(crate) fn kill(mut self) {
-        end_of(&mut self.child);
+    fn start(plan: &Plan, place: &Place, snapshot: Option<&Path>, limit: Duration) -> Result<Self, LabError> {
+        let end = Instant::now() + limit;
+        let mut child = spawn(plan, place, snapshot)?;
+        let spoken = Monitor::connect(&plan.folder.join("monitor"), end).and_then(|mut monitor| {
+            // A snapshot of a stopped guest comes up paused.
+            monitor.wait_status("query-status", &["running", "paused"], limit)?;
+            monitor.execute("cont", &json!({}))?;
+            Ok((monitor, Agent::connect(&plan.folder.join("agent"), end)?))
+        });
+        match spoken {
+            Ok((monitor, agent)) => Ok(Self { child, monitor, agent }),
+            Err(why) => {
+                let ended = child.try_wait().ok().flatten();
+                let ended = ended.map(|status| format!("QEMU ended: {}\n", told(status))).unwrap_or_default();
+                end_of(&mut child);
+                Err(why.with(&format!("{ended}{}", tail(&plan.logs))))
+            }
+        }
     }
 
     /// True until QEMU has ended: it ends by itself when the guest reboots or panics.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
+}
 
-    /// Ends the guest after [`Monitor::save`].
-    pub(crate) fn quit(mut self) {
-        let _ = self.monitor.execute("quit", &serde_json::json!({}));
+impl Drop for Machine {
+    fn drop(&mut self) {
         end_of(&mut self.child);
     }
 }
 
-/// A QEMU that was started and has not been spoken to.
-#[derive(Debug)]
-pub(crate) struct Started {
-    child: Option<Child>,
-}
-
-impl Started {
-    fn new(plan: &Plan, place: &Place, snapshot: Option<&Path>) -> Result<Self, LabError> {
-        for socket in ["monitor", "agent"] {
-            let _ = fs::remove_file(plan.folder.join(socket));
-        }
-        let words = File::options()
-            .create(true)
-            .append(true)
-            .open(plan.logs.join("qemu.log"))
-            .map_err(LabError::io("make QEMU's log"))?;
-        let mut command = Command::new(QEMU);
-        command.args(arguments(plan)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
-        if let Some(snapshot) = snapshot {
-            command.arg("-incoming").arg(format!("exec:cat '{}'", snapshot.display()));
-        }
-        Ok(Self { child: Some(place.spawn(&mut command)?) })
+fn spawn(plan: &Plan, place: &Place, snapshot: Option<&Path>) -> Result<Child, LabError> {
+    for socket in ["monitor", "agent"] {
+        let _ = fs::remove_file(plan.folder.join(socket));
     }
-
-    /// Connects, lets a paused guest go on, and waits for the guest's first answer.
-    pub(crate) fn finish(&mut self, plan: &Plan, limit: Duration) -> Result<Machine, LabError> {
-        let end = Instant::now() + limit;
-        let spoken = Monitor::connect(&plan.folder.join("monitor"), end).and_then(|mut monitor| {
-            // A snapshot of a stopped guest comes up paused.
-            monitor.wait_status("query-status", &["running", "paused"], limit)?;
-            monitor.execute("cont", &serde_json::json!({}))?;
-            Ok((monitor, Agent::connect(&plan.folder.join("agent"), end)?))
-        });
-        let tell = |why: LabError, ended: String| why.with(&format!("{ended}{}", tail(&plan.logs)));
-        match (spoken, self.child.take()) {
-            (Ok((monitor, agent)), Some(child)) => Ok(Machine { child, monitor, agent }),
-            (Err(why), Some(mut child)) => {
-                let ended = child.try_wait().ok().flatten();
-                end_of(&mut child);
-                Err(tell(
-                    why,
-                    ended.map(|status| format!("QEMU ended: {}\n", told(status))).unwrap_or_default(),
-                ))
-            }
-            (_, None) => Err(LabError::Refused("this guest was taken already".to_owned())),
-        }
+    let words = File::options()
+        .create(true)
+        .append(true)
+        .open(plan.logs.join("qemu.log"))
+        .map_err(LabError::io("make QEMU's log"))?;
+    let mut command = Command::new(QEMU);
+    command.args(arguments(plan)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
+    if let Some(snapshot) = snapshot {
+        command.arg("-incoming").arg(format!("exec:cat '{}'", snapshot.display()));
     }
-
-    /// [`Self::finish`] for a snapshot.
-    pub(crate) fn wake(&mut self, plan: &Plan) -> Result<Machine, LabError> {
-        self.finish(plan, RESTORED)
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            end_of(child);
-        }
-    }
+    place.spawn(&mut command)
 }
 
 pub(crate) const QEMU: &str = "qemu-system-x86_64";

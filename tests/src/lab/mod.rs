@@ -52,6 +52,7 @@ mod machine;
 mod monitor;
 pub mod needs;
 mod open;
+mod pair;
 mod place;
 mod ran;
 mod recipe;

@@ -6,7 +6,7 @@ use super::guest::Guest;
 use super::image::Image;
 use super::machine::Plan;
 use super::place::Place;
-use super::{image, needs, snapshot};
+use super::{image, needs, pair, snapshot};
 use crate::subjects;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -25,19 +25,27 @@ const LIFETIME: Duration = Duration::from_secs(600);
 pub struct Needs {
     test: String,
     agents: bool,
+    cluster: bool,
 }
 
 impl Needs {
     /// Of the test with this name, which is also where its logs are.
     #[must_use]
     pub fn of(test: &str) -> Self {
-        Self { test: test.to_owned(), agents: false }
+        Self { test: test.to_owned(), agents: false, cluster: false }
     }
 
     /// The project's own agents, installed in the guests under the provider `ringfence`, fence agents in `/usr/sbin`.
     #[must_use]
     pub fn agents(mut self) -> Self {
         self.agents = true;
+        self
+    }
+
+    /// The guests, who must be `n1` and `n2`, are a Pacemaker cluster when the test gets them: both online, no resource, no fencing.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 }
@@ -49,6 +57,8 @@ pub struct Lab {
     tree: PathBuf,
     logs: PathBuf,
     image: Image,
+    /// Where the snapshots of a cluster's nodes are.
+    cluster: Option<PathBuf>,
 }
 
 /// What the guests of a lab have in common; it ends with the last of them.
@@ -74,7 +84,8 @@ impl Drop for Shared {
 /// When the host lacks something, or Debian's packages cannot be had.
 pub fn prepare(say: &dyn Fn(&str)) -> Result<(), LabError> {
     let image = image::ready(say)?;
-    snapshot::base(&image, say).map(|_| ())
+    let base = snapshot::base(&image, say)?;
+    pair::ready(&base, say).map(|_| ())
 }
 
 impl Lab {
@@ -92,6 +103,7 @@ impl Lab {
         };
         let image = image::ready(&say)?;
         let snapshot = snapshot::base(&image, &say)?;
+        let cluster = if needs.cluster { Some(pair::ready(&snapshot, &say)?) } else { None };
         let folder = tempfile::Builder::new()
             .prefix("ringfence-lab-")
             .tempdir()
@@ -105,7 +117,7 @@ impl Lab {
         let place = Place::new(LIFETIME, folder.path())?;
         let shared =
             Arc::new(Shared { place, snapshot, began: Instant::now(), keep: AtomicBool::new(false), folder });
-        Ok(Self { shared, tree, logs, image })
+        Ok(Self { shared, tree, logs, image, cluster })
     }
 
     /// One to three pristine guests with these names, on one network, with these disks. They run when this returns.
@@ -115,6 +127,9 @@ impl Lab {
     pub fn guests<const N: usize>(&self, names: [&str; N], disks: &Disks) -> Result<[Guest; N], LabError> {
         if !(1..=3).contains(&N) {
             return Err(LabError::Refused(format!("a lab has 1 to 3 guests, not {N}")));
+        }
+        if self.cluster.is_some() && names.as_slice() != pair::NODES.as_slice() {
+            return Err(LabError::Refused(format!("a cluster's nodes are {}", pair::NODES.join(" and "))));
         }
         let folder = self.shared.folder.path();
         let mut hosts = "127.0.0.1 localhost\n10.55.0.1 host\n".to_owned();
@@ -137,8 +152,9 @@ impl Lab {
                 host: folder.join("host"),
                 tree: self.tree.clone(),
             };
+            let member = self.cluster.as_ref().map(|folder| folder.join(name));
             let files = disks.disks.iter().map(|disk| self.file(disk, name)).collect::<Result<_, _>>()?;
-            guests.push(Guest::new(name, plan, Arc::clone(&self.shared), files));
+            guests.push(Guest::new(name, plan, Arc::clone(&self.shared), files, member));
         }
         // All at once: each waits for its QEMU most of the time.
         let started: Vec<_> = std::thread::scope(|scope| {

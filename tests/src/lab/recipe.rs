@@ -10,6 +10,9 @@ pub(crate) const GUEST_INIT: &str = include_str!("../../lab/guest-init");
 pub(crate) const GUEST_WAKE: &str = include_str!("../../lab/guest-wake");
 /// Run before the snapshot.
 pub(crate) const GUEST_WARM: &str = include_str!("../../lab/guest-warm");
+/// Run in both guests of a cluster, and before its snapshots.
+pub(crate) const CLUSTER_START: &str = include_str!("../../lab/cluster-start");
+pub(crate) const CLUSTER_REST: &str = include_str!("../../lab/cluster-rest");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
 const PACKAGES: &str = include_str!("../../lab/packages.txt");
 const MODULES: &str = include_str!("../../lab/modules.txt");

@@ -56,6 +56,5 @@ fn save(image: &Image, folder: &Path) -> Result<(), LabError> {
     };
     warm().map_err(tell)?;
     machine.monitor.save(&folder.join("guest")).map_err(tell)?;
-    machine.quit();
     Ok(())
 }

@@ -280,7 +280,7 @@ impl Guest {
     fn wake(&self, mut machine: Machine) -> Result<(), LabError> {
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|why| LabError::Refused(format!("no randomness: {why}")))?;
-        let seed: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let seed = recipe::hex(&seed);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let (number, now) = (self.plan.number.to_string(), format!("{:.3}", now.as_secs_f64()));
         let plugs: Vec<(&Disk, u8, &PathBuf)> = self

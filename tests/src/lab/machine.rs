@@ -171,7 +171,7 @@ pub(crate) fn tail(folder: &Path) -> String {
         let lines: Vec<&str> = all.lines().collect();
         let last = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
         if !last.is_empty() {
-            text.push_str(&format!("-- {file}\n{}\n", last.join("\n")));
+            text.extend(["-- ", file, "\n", &last.join("\n"), "\n"]);
         }
     }
     text

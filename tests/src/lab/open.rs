@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -133,8 +134,8 @@ impl Lab {
         }
         let folder = self.shared.folder.path();
         let mut hosts = "127.0.0.1 localhost\n10.55.0.1 host\n".to_owned();
-        for (name, number) in names.iter().zip(1..) {
-            hosts.push_str(&format!("10.55.0.1{number} {name}\n"));
+        for (name, number) in names.iter().zip(1_u8..) {
+            hosts.extend(["10.55.0.1", &number.to_string(), " ", *name, "\n"]);
         }
         fs::write(folder.join("host/.hosts"), hosts).map_err(LabError::io("write the guests' names"))?;
         let mut guests = Vec::new();
@@ -159,7 +160,7 @@ impl Lab {
         // All at once: each waits for its QEMU most of the time.
         let started: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = guests.iter().map(|guest| scope.spawn(|| guest.power_on())).collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
+            threads.into_iter().map(ScopedJoinHandle::join).collect()
         });
         for one in started {
             one.map_err(|_| LabError::Refused("a guest's thread ended".to_owned()))??;
@@ -182,8 +183,10 @@ impl Lab {
     ///
     /// # Errors
     /// When it cannot be run or ends with another code than 0.
-    pub fn host(&self, argv: &[&str]) -> Result<String, LabError> {
-        let [program, args @ ..] = argv else { return Err(LabError::Refused("no program given".to_owned())) };
+    pub fn host(&self, command_line: &[&str]) -> Result<String, LabError> {
+        let [program, args @ ..] = command_line else {
+            return Err(LabError::Refused("no program given".to_owned()));
+        };
         let mut command = Command::new("timeout");
         command
             .args(["60", program])
@@ -198,7 +201,12 @@ impl Lab {
         }
         let words =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
-        Err(LabError::Refused(format!("{} failed ({}): {}", argv.join(" "), output.status, words.join("\n"))))
+        Err(LabError::Refused(format!(
+            "{} failed ({}): {}",
+            command_line.join(" "),
+            output.status,
+            words.join("\n")
+        )))
     }
 
     /// The folder of the host that every guest sees as `/host`: to hand files in and out.

@@ -224,10 +224,11 @@ impl LogicalUnit {
     fn stop_lio(&self, cx: &Cx) -> Result<(), Fault> {
         self.with_lio_plan(|plan| {
             if plan.probe(&self.lio)? == State::Stopped {
-                return Ok(());
+                return plan.give_back(&self.lio, cx);
             }
             let _held = Held::take(cx)?;
-            plan.stop(&self.lio, cx)
+            plan.stop(&self.lio, cx)?;
+            plan.give_back(&self.lio, cx)
         })
     }
 }

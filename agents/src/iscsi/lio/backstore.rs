@@ -3,6 +3,7 @@
 use super::Lio;
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
+use ocf_lib::resource::runfile::RunFile;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -94,18 +95,35 @@ pub fn exporters(lio: &Lio, place: &Place) -> Result<Vec<PathBuf>, Fault> {
     Ok(found)
 }
 
-/// Takes an object away, and the number that it had for itself.
-pub fn remove(lio: &Lio, place: &Place) -> Result<(), Fault> {
+/// Takes an object of the resource `owner` away, and the number that it had for itself.
+pub fn remove(lio: &Lio, place: &Place, owner: &str, cx: &Cx) -> Result<(), Fault> {
     let objects = lio.objects();
     let path = place.path(lio);
+    mark(owner, cx).write(&place.hba)?;
     for group in objects.list(&path.join("alua"))? {
         if group != "default_tg_pt_gp" {
             objects.rmdir(&path.join("alua").join(group))?;
         }
     }
     objects.rmdir(&path)?;
-    // Attributes remain in the list; another object of the same number keeps it.
-    let _ = lio.tree.rmdir(&lio.root.join("core").join(&place.hba));
+    give_back_number(lio, owner, cx)
+}
+
+/// Says which number a start takes, or a stop gives back. Without an object in it nobody could tell whose it is.
+fn mark(name: &str, cx: &Cx) -> RunFile {
+    RunFile::new(cx.run_dir().join(format!("iSCSILogicalUnit-{name}.hba")))
+}
+
+/// Gives back a number that one who was killed had taken or not given back, and nothing else.
+pub fn give_back_number(lio: &Lio, name: &str, cx: &Cx) -> Result<(), Fault> {
+    let mark = mark(name, cx);
+    if let Some(hba) = mark.read()? {
+        if Kind::ALL.iter().any(|kind| hba.starts_with(kind.prefix())) && !hba.contains('/') {
+            // The kernel refuses while there is an object in it, ours or another's.
+            let _ = lio.tree.rmdir(&lio.root.join("core").join(hba));
+        }
+        mark.remove()?;
+    }
     Ok(())
 }
 
@@ -126,15 +144,16 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// Makes it, with everything that can only be set while nobody uses it.
     pub fn make(&self, lio: &Lio, cx: &Cx) -> Result<Place, Fault> {
-        let place = self.place(lio)?;
+        let place = self.place(lio, cx)?;
         let object = place.path(lio);
         let objects = lio.objects();
         objects.mkdir(&object)?;
+        mark(self.name, cx).remove()?;
         let made = self
             .configure(lio, &object, cx)
             .map_err(|fault| fault.context(format_args!("cannot export {}", self.path)));
         if let Err(fault) = made {
-            if let Err(left) = remove(lio, &place) {
+            if let Err(left) = remove(lio, &place, self.name, cx) {
                 cx.warn(left.reason());
             }
             return Err(fault);
@@ -143,7 +162,7 @@ impl Plan<'_> {
     }
 
     /// A number that nobody has, of whatever kind: rtslib counts so.
-    fn place(&self, lio: &Lio) -> Result<Place, Fault> {
+    fn place(&self, lio: &Lio, cx: &Cx) -> Result<Place, Fault> {
         let core = lio.root.join("core");
         let taken: Vec<u32> = lio
             .objects()
@@ -153,6 +172,7 @@ impl Plan<'_> {
             .collect();
         let number = (0..).find(|number| !taken.contains(number)).unwrap_or(0);
         let hba = format!("{}{number}", self.kind.prefix());
+        mark(self.name, cx).write(&hba)?;
         lio.objects().mkdir(&core.join(&hba))?;
         Ok(Place { hba, name: self.name.to_owned() })
     }

@@ -16,6 +16,7 @@ use ocf_lib::resource::context::Cx;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/kernel/config/target";
+const RTSLIB_DATABASE: &str = "/etc/target";
 /// Agents, as targetcli by default, use one group of portals.
 const GROUP: &str = "tpgt_1";
 
@@ -61,8 +62,20 @@ impl Lio {
                 cx.run_checked(&Cmd::new("mount").args(mount)).map_err(missing)?;
             }
         }
+        self.choose_database();
         // Loads the module by itself where modprobe(8) is set up.
         objects.mkdir(&self.root.join("iscsi")).map_err(missing)
+    }
+
+    /// rtslib has the kernel keep reservations in /etc/target. They must be found there by whoever starts the unit next;
+    /// the kernel lets the place be chosen until the first fabric is there.
+    fn choose_database(&self) {
+        let database = self.root.join("dbroot");
+        let is_first = self.objects().exists(&self.root.join("iscsi")) == Ok(false);
+        if is_first && Path::new(RTSLIB_DATABASE).is_dir() {
+            // A kernel before 4.8 has no such file, and keeps to its default.
+            let _ = self.objects().write(&database, RTSLIB_DATABASE);
+        }
     }
 }
 

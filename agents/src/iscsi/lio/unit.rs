@@ -168,6 +168,7 @@ impl Plan<'_> {
 
     /// What a start that was killed has left may be anything: a new one is made.
     fn make_object(&self, lio: &Lio, cx: &Cx) -> Result<Place, Fault> {
+        backstore::give_back_number(lio, self.name, cx)?;
         let left = self.left_over(lio)?;
         if let Some(other) = backstore::named(lio, self.name)?.into_iter().find(|place| !left.contains(place))
         {
@@ -178,7 +179,7 @@ impl Plan<'_> {
         }
         for place in left {
             cx.info(format!("making {}/{} anew", place.hba, place.name));
-            backstore::remove(lio, &place)?;
+            backstore::remove(lio, &place, self.name, cx)?;
         }
         let plan = backstore::Plan {
             name: self.name,
@@ -192,6 +193,11 @@ impl Plan<'_> {
             attributes: self.attributes,
         };
         plan.make(lio, cx)
+    }
+
+    /// Gives back what one who was killed had taken and not used.
+    pub fn give_back(&self, lio: &Lio, cx: &Cx) -> Result<(), Fault> {
+        backstore::give_back_number(lio, self.name, cx)
     }
 
     /// Takes it away: from the initiators' view, then from the target, then the object itself.
@@ -213,7 +219,7 @@ impl Plan<'_> {
         let exported = match self.found(lio)? {
             Found::Unit(place) if place.device(lio)? == self.path => Some(place),
             // Another has our number: its views are not ours either.
-            Found::Unit(_) => return self.remove_left_over(lio),
+            Found::Unit(_) => return self.remove_left_over(lio, cx),
             Found::Empty | Found::Nothing => None,
         };
         self.with_mapping(lio, |mapping| mapping.remove(cx))?;
@@ -223,14 +229,14 @@ impl Plan<'_> {
             && backstore::exporters(lio, &place)?.is_empty()
         {
             // Made under another name, as by targetcli: nobody else would ever let go of the device.
-            backstore::remove(lio, &place)?;
+            backstore::remove(lio, &place, self.name, cx)?;
         }
-        self.remove_left_over(lio)
+        self.remove_left_over(lio, cx)
     }
 
-    fn remove_left_over(&self, lio: &Lio) -> Result<(), Fault> {
+    fn remove_left_over(&self, lio: &Lio, cx: &Cx) -> Result<(), Fault> {
         for place in self.left_over(lio)? {
-            backstore::remove(lio, &place)?;
+            backstore::remove(lio, &place, self.name, cx)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// An agent that takes longer hangs.
@@ -53,10 +53,6 @@ impl Call {
         self
     }
 
-    pub fn args<'a>(self, args: impl IntoIterator<Item = &'a str>) -> Self {
-        args.into_iter().fold(self, Self::arg)
-    }
-
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl Into<OsString>) -> Self {
         let name = name.as_ref().to_owned();
         self.env.retain(|(other, _)| *other != name);
@@ -68,19 +64,8 @@ impl Call {
         self.env(format!("OCF_RESKEY_{name}"), value)
     }
 
-    pub fn without(mut self, name: &str) -> Self {
-        self.env.retain(|(other, _)| other != name);
-        self
-    }
-
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
-        self
-    }
-
-    /// Descriptors to close first, as the shell writes it: `0<&- 2>&-`.
-    pub fn closing(mut self, redirections: &'static str) -> Self {
-        self.closed = redirections;
         self
     }
 
@@ -103,11 +88,6 @@ impl Call {
         }
         command.process_group(0);
         command
-    }
-
-    /// Starts it with its output thrown away, for a call that is going to be killed.
-    pub fn start(&self) -> Child {
-        self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     pub fn run(&self) -> Answer {
@@ -194,15 +174,6 @@ impl Answer {
     pub fn one_of(self, codes: &[i32]) -> Self {
         assert!(codes.contains(&self.code), "not one of {codes:?}:{}", self.told());
         self
-    }
-
-    /// The exit reasons on standard error.
-    pub fn reasons(&self) -> Vec<&str> {
-        self.err
-            .lines()
-            .filter_map(|line| line.split_once("ocf-exit-reason:"))
-            .map(|(_, reason)| reason)
-            .collect()
     }
 
     /// A resource agent that fails says why, in lines that a manager can show: each begins where a line begins,

@@ -1,5 +1,7 @@
 //! A metadata document as a tree. Not the project's own writer read backwards: a plain XML reader, and a depth limit.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 

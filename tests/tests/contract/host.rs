@@ -5,7 +5,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -104,17 +104,6 @@ fn settle() {
 
 fn tmpfs(at: &str) {
     mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
-}
-
-/// Makes a folder that nothing can be written into, not even by root.
-pub fn read_only_folder(name: &str) -> PathBuf {
-    let folder = Path::new(OWN).join(name);
-    fs::create_dir_all(&folder).unwrap();
-    let at = folder.to_str().unwrap();
-    tmpfs(at);
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    mount(None::<&str>, at, None::<&str>, flags, None::<&str>).unwrap();
-    folder
 }
 
 /// The processes in this host's network namespace, with their command lines.

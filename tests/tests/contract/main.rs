@@ -1,6 +1,5 @@
-//! What holds for every agent, found by asking the installed ones: no test here names an agent.
-//!
-//! A new agent is judged by being installed. If it needs parameters to be used, they go into `parameters.txt`.
+//! What ours promise beyond the standards, and the tools that must take them, found by asking the installed agents: no
+//! test here names one. If an agent needs parameters to be used, they go into `parameters.txt`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,18 +13,10 @@
 
 mod call;
 mod document;
-mod fence;
-mod fence_metadata;
 mod host;
-mod hostile;
-mod managers;
-mod metadata;
 mod ocf_tester;
+mod ours;
 mod parameters;
-mod resource;
-mod rgmanager_metadata;
-mod roles;
-mod schemas;
 mod tools;
 
 use call::Call;
@@ -72,10 +63,6 @@ fn pacemaker(agent: &Subject, action: &str) -> Call {
         .param("CRM_meta_name", action)
 }
 
-fn recurring(agent: &Subject) -> Call {
-    pacemaker(agent, "monitor").param("CRM_meta_interval", "10000")
-}
-
 /// The same with parameters.
 fn with(call: Call, parameters: &parameters::Parameters) -> Call {
     parameters.iter().fold(call, |call, (name, value)| call.param(name, value.as_str()))
@@ -84,6 +71,11 @@ fn with(call: Call, parameters: &parameters::Parameters) -> Call {
 /// Meta-data as Pacemaker reads it.
 fn document_of(agent: &Subject) -> document::Node {
     document::parse(&pacemaker(agent, "meta-data").run().is(0).out)
+}
+
+/// Metadata of a fence agent as Pacemaker asks for it.
+fn fence_document_of(agent: &Subject) -> document::Node {
+    document::parse(&Call::new(&agent.file).stdin("action=metadata\n").run().is(0).out)
 }
 
 #[test]

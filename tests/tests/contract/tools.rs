@@ -158,7 +158,7 @@ fn fence_agents_are_described() {
     let needs = [("pcs", "pcs"), ("crm", "crmsh"), ("stonith_admin", "pacemaker-cli-utils")];
     with_agents("fence_agents_are_described", &needs, |subjects| {
         for agent in &subjects.fence {
-            let metadata = super::fence_metadata::document_of(agent);
+            let metadata = super::fence_document_of(agent);
             let parameters =
                 metadata.parameters().into_iter().filter(|p| p.attribute("deprecated").is_none());
             let names: Vec<_> = parameters.map(|p| p.attribute("name").unwrap().to_owned()).collect();

@@ -80,6 +80,11 @@ pub fn is_absent(error: &std::io::Error) -> bool {
         || error.raw_os_error() == Some(libc::ENODEV)
 }
 
+/// True when the kernel keeps an object for the sake of another one.
+pub fn is_in_use(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy)
+}
+
 /// The operations with words for when they fail.
 #[derive(Clone, Copy)]
 pub struct Objects<'a>(pub &'a dyn Tree);

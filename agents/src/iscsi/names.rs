@@ -41,18 +41,16 @@ impl FromParam for Initiators {
     fn from_param(text: &str) -> Result<Self, String> {
         // A slash is part of a network (10.0.0.0/8); no name of a directory is made of such.
         let good = |word: &str| is_word(word) && word.len() <= LONGEST_NAME && !word.starts_with('.');
-        match text.split_ascii_whitespace().find(|word| !good(word)) {
-            Some(word) => Err(format!("'{word}' is neither an initiator's name nor an address")),
-            None => {
-                let mut words: Vec<String> = Vec::new();
-                for word in text.split_ascii_whitespace() {
-                    if !words.iter().any(|known| known == word) {
-                        words.push(word.to_owned());
-                    }
-                }
-                Ok(Self(words))
+        let mut words: Vec<String> = Vec::new();
+        for word in text.split_ascii_whitespace() {
+            if !good(word) {
+                return Err(format!("'{word}' is neither an initiator's name nor an address"));
+            }
+            if !words.iter().any(|known| known == word) {
+                words.push(word.to_owned());
             }
         }
+        Ok(Self(words))
     }
 
     fn when_unset() -> Option<Self> {

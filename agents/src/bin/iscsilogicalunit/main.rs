@@ -188,6 +188,7 @@ impl LogicalUnit {
                         "parameter additional_parameters: {name}={value} is not a number, as all of lio-t are"
                     )));
                 }
+                #[allow(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
                 self.with_lio_plan(|plan| plan.check())
             }
             Implementation::Tgt => {

@@ -1,6 +1,7 @@
 //! What LIO exports: an object `core/<kind>_<number>/<name>`, one for each number, as rtslib makes them.
 
 use super::Lio;
+use crate::iscsi::configfs::{is_absent, is_in_use};
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
 use ocf_lib::resource::runfile::RunFile;
@@ -119,8 +120,16 @@ pub fn give_back_number(lio: &Lio, name: &str, cx: &Cx) -> Result<(), Fault> {
     let mark = mark(name, cx);
     if let Some(hba) = mark.read()? {
         if Kind::ALL.iter().any(|kind| hba.starts_with(kind.prefix())) && !hba.contains('/') {
-            // The kernel refuses while there is an object in it, ours or another's.
-            let _ = lio.tree.rmdir(&lio.root.join("core").join(hba));
+            let number = lio.root.join("core").join(hba);
+            match lio.tree.rmdir(&number) {
+                // The kernel refuses while there is an object in it, ours or another's.
+                Err(error) if !is_absent(&error) && !is_in_use(&error) => {
+                    return Err(
+                        Fault::from(error).context(format_args!("cannot remove {}", number.display()))
+                    );
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
         mark.remove()?;
     }
@@ -170,7 +179,7 @@ impl Plan<'_> {
             .iter()
             .filter_map(|hba| hba.rsplit_once('_').and_then(|(_, number)| number.parse().ok()))
             .collect();
-        let number = (0..).find(|number| !taken.contains(number)).unwrap_or(0);
+        let number = (0..=u32::MAX).find(|number| !taken.contains(number)).unwrap_or(0);
         let hba = format!("{}{number}", self.kind.prefix());
         mark(self.name, cx).write(&hba)?;
         lio.objects().mkdir(&core.join(&hba))?;
@@ -257,7 +266,7 @@ impl Plan<'_> {
     }
 
     /// Reservations that were to survive a power loss are in a file named after the serial number; the kernel wants to
-    /// be told of them (target_core_pr.c). Nobody can reserve where its folder is missing.
+    /// be told of them (`target_core_pr.c`). Nobody can reserve where its folder is missing.
     fn restore_reservations(&self, lio: &Lio, object: &Path, cx: &Cx) {
         let Ok(base) = lio.objects().read(&lio.root.join("dbroot")) else { return };
         if base.is_empty() {

@@ -53,18 +53,18 @@ impl Lio {
         let objects = self.objects();
         if !objects.exists(&self.root)? {
             if !Path::new("/sys/kernel/config").is_dir() {
-                cx.run_checked(&Cmd::new("modprobe").arg("configfs")).map_err(missing)?;
+                cx.run_checked(&Cmd::new("modprobe").arg("configfs")).map_err(|fault| missing(&fault))?;
             }
             cx.run_checked(&Cmd::new("modprobe").args(["-a", "target_core_mod", "iscsi_target_mod"]))
-                .map_err(missing)?;
+                .map_err(|fault| missing(&fault))?;
             if !objects.exists(&self.root)? {
                 let mount = ["-t", "configfs", "configfs", "/sys/kernel/config"];
-                cx.run_checked(&Cmd::new("mount").args(mount)).map_err(missing)?;
+                cx.run_checked(&Cmd::new("mount").args(mount)).map_err(|fault| missing(&fault))?;
             }
         }
         self.choose_database();
         // Loads the module by itself where modprobe(8) is set up.
-        objects.mkdir(&self.root.join("iscsi")).map_err(missing)
+        objects.mkdir(&self.root.join("iscsi")).map_err(|fault| missing(&fault))
     }
 
     /// rtslib has the kernel keep reservations in /etc/target. They must be found there by whoever starts the unit next;
@@ -79,7 +79,7 @@ impl Lio {
     }
 }
 
-fn missing(fault: Fault) -> Fault {
+fn missing(fault: &Fault) -> Fault {
     Fault::installed(format!(
         "the kernel has no iSCSI target (modules target_core_mod, iscsi_target_mod): {fault}"
     ))

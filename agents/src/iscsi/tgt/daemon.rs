@@ -180,6 +180,7 @@ impl Tgtd {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
                 format!("tgtd at {path} {what}: it closed the connection")
             }
+            #[allow(clippy::wildcard_enum_match_arm, reason = "a list that is not exhaustive")]
             _ => format!("tgtd at {path} {what}: {}", error.to_string().to_lowercase()),
         })
     }

@@ -84,14 +84,13 @@ pub fn parse(text: &str) -> Result<Vec<Target>, String> {
             content.split_once(':').map_or((content, ""), |(name, value)| (name, value.trim()));
         match section {
             Section::System if name == "State" => value.clone_into(&mut target.state),
-            Section::System => {}
             Section::Sessions => session(target, name, value).ok_or_else(strange)?,
             Section::Luns => lun(target, name, value).ok_or_else(strange)?,
             // One that the target itself logs in with is not what initiators must know.
             Section::Accounts if !content.ends_with(" (outgoing)") => {
-                target.accounts.push(content.to_owned())
+                target.accounts.push(content.to_owned());
             }
-            Section::Accounts => {}
+            Section::System | Section::Accounts => {}
             Section::Acl => target.acl.push(content.to_owned()),
         }
     }

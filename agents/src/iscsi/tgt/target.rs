@@ -101,7 +101,7 @@ impl Plan<'_> {
             )?;
         }
         if let Some((user, password)) = self.account {
-            self.bind_account(tgtd, &all, &target, (user, password), cx)?;
+            bind_account(tgtd, &all, &target, (user, password), cx)?;
         }
         if target.state != "ready" && !target.state.is_empty() {
             tgtd.ask(&about(Operation::Update), b"state=ready", until)?;
@@ -132,34 +132,6 @@ impl Plan<'_> {
         tgtd.ask(&header, format!("targetname={name}").as_bytes(), cx.deadline())
             .map_err(|error| Fault::from(error).context(format_args!("cannot make target {name}")))?;
         Ok(Target { id, name: name.to_owned(), ..Target::default() })
-    }
-
-    fn bind_account(
-        &self,
-        tgtd: &Tgtd,
-        all: &[Target],
-        target: &Target,
-        (user, password): (&str, &Secret),
-        cx: &Cx,
-    ) -> Result<(), Fault> {
-        let until = cx.deadline();
-        let others = all.iter().filter(|other| other.id != target.id);
-        if let Some(other) = others.into_iter().find(|other| other.accounts.iter().any(|bound| bound == user))
-        {
-            return Err(Fault::generic(format!(
-                "cannot make account {user}: target {} uses one of that name; each target needs its own",
-                other.name
-            )));
-        }
-        // One that is left over may have another password.
-        forget_account(tgtd, user, cx)?;
-        let words = [format!("user={user},password=").as_bytes(), password.expose()].concat();
-        let words = Secret::new(words);
-        let failed = |error: Error| Fault::from(error).context(format_args!("cannot make account {user}"));
-        tgtd.ask(&Header::new(Mode::Account, Operation::New), words.expose(), until).map_err(failed)?;
-        let bind = Header::of(Mode::Account, Operation::Bind, target.id);
-        tgtd.ask(&bind, format!("user={user}").as_bytes(), until).map_err(failed)?;
-        Ok(())
     }
 
     /// Takes it away, with the sessions on it. Its name is all that counts; a user of ours that nobody uses goes too.
@@ -200,6 +172,33 @@ impl Plan<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// A user of the target's own.
+fn bind_account(
+    tgtd: &Tgtd,
+    all: &[Target],
+    target: &Target,
+    (user, password): (&str, &Secret),
+    cx: &Cx,
+) -> Result<(), Fault> {
+    let until = cx.deadline();
+    let others = all.iter().filter(|other| other.id != target.id);
+    if let Some(other) = others.into_iter().find(|other| other.accounts.iter().any(|bound| bound == user)) {
+        return Err(Fault::generic(format!(
+            "cannot make account {user}: target {} uses one of that name; each target needs its own",
+            other.name
+        )));
+    }
+    // One that is left over may have another password.
+    forget_account(tgtd, user, cx)?;
+    let words = [format!("user={user},password=").as_bytes(), password.expose()].concat();
+    let words = Secret::new(words);
+    let failed = |error: Error| Fault::from(error).context(format_args!("cannot make account {user}"));
+    tgtd.ask(&Header::new(Mode::Account, Operation::New), words.expose(), until).map_err(failed)?;
+    let bind = Header::of(Mode::Account, Operation::Bind, target.id);
+    tgtd.ask(&bind, format!("user={user}").as_bytes(), until).map_err(failed)?;
+    Ok(())
 }
 
 /// The words of a rule.

@@ -137,7 +137,7 @@ impl Plan<'_> {
         for (name, value) in
             named.chain(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
         {
-            words.push_str(&format!("{name}={value},"));
+            words.extend([name, "=", value, ","]);
         }
         // The daemon looks for this word in front of what is for the unit rather than for its kind of device.
         tgtd.ask(&about(Operation::Update), format!("targetOps {words}").as_bytes(), until).map_err(
@@ -159,7 +159,7 @@ impl Plan<'_> {
         let mut words = format!("path={}", self.path);
         for (name, value) in [("bstype", store), ("bsopts", self.options), ("bsoflags", flags)] {
             if let Some(value) = value {
-                words.push_str(&format!(",{name}={value}"));
+                words.extend([",", name, "=", value]);
             }
         }
         words

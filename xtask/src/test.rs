@@ -4,7 +4,7 @@
 
 use crate::process::{self, Captured, cargo};
 use crate::summary::{self, Counts};
-use crate::{generate, install, option, packages, switch, text, tidy, workspace};
+use crate::{generate, install, mutants, option, packages, switch, text, tidy, workspace};
 use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
@@ -64,6 +64,10 @@ pub fn run(args: &ArgMatches, strict: bool) -> Result<bool, String> {
     total.add(tests(only, strict));
     if only.is_none() {
         total.add(doc_tests());
+        // Each is a build of its own: minutes, which nobody waits for at a desk.
+        if strict {
+            total.add(check("seeded defects", || mutants::all(&[])));
+        }
         total.add(deny());
     }
     println!("\n{total}");

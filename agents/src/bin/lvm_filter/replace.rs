@@ -1,10 +1,8 @@
 //! A file replaced in one step, with the owner, mode and labels that it had.
 
 use ocf_lib::resource::code::Fault;
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -48,46 +46,18 @@ fn write(fresh: &Path, text: &str, like: &Path) -> io::Result<()> {
 
 /// Security labels, and what else stands in extended attributes (xattr(7)).
 fn copy_labels(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (c_path(from)?, c_path(to)?);
-    let names = read(|buffer, size| {
-        // SAFETY: the path ends with NUL and the buffer has the size that is passed.
-        unsafe { libc::listxattr(from.as_ptr(), buffer.cast(), size) }
-    })?;
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let name = CString::new(name).map_err(io::Error::other)?;
-        let value = read(|buffer, size| {
-            // SAFETY: as above; the name ends with NUL.
-            unsafe { libc::getxattr(from.as_ptr(), name.as_ptr(), buffer.cast(), size) }
-        })?;
-        // SAFETY: all pointers are valid for their lengths.
-        let done =
-            unsafe { libc::setxattr(to.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-        if done != 0 {
-            return Err(io::Error::last_os_error());
+    let names = match xattr::list_deref(from) {
+        Ok(names) => names,
+        // A file system without attributes has none.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names {
+        if let Some(value) = xattr::get_deref(from, &name)? {
+            xattr::set_deref(to, &name, &value)?;
         }
     }
     Ok(())
-}
-
-fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
-}
-
-/// Calls once for the size and once for the bytes. A file system without attributes has none.
-fn read(call: impl Fn(*mut u8, usize) -> isize) -> io::Result<Vec<u8>> {
-    let size = match usize::try_from(call(std::ptr::null_mut(), 0)) {
-        Ok(size) => size,
-        Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP) => 0,
-        Err(_) => return Err(io::Error::last_os_error()),
-    };
-    let mut bytes = vec![0; size];
-    if size == 0 {
-        return Ok(bytes);
-    }
-    let got =
-        usize::try_from(call(bytes.as_mut_ptr(), bytes.len())).map_err(|_| io::Error::last_os_error())?;
-    bytes.truncate(got);
-    Ok(bytes)
 }
 
 /// A file's text; `None`: it is not there.
@@ -128,19 +98,17 @@ mod tests {
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let (path, name) = (c_path(&file).unwrap(), CString::new("user.label").unwrap());
-        // SAFETY: all pointers are valid for their lengths.
-        let labelled =
-            unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), b"x".as_ptr().cast(), 1, 0) } == 0;
+        let labelled = xattr::set(&file, "user.label", b"x").is_ok();
         fs::write(dir.path().join("lvm.conf.17.new"), "half").unwrap();
         replace(&link, "new").unwrap();
         remove_leftovers(&link);
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
-        // SAFETY: asks for the size alone.
-        let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
-        assert!(!labelled || size == 1, "the label is gone");
+        assert!(
+            !labelled || xattr::get(&file, "user.label").unwrap().as_deref() == Some(b"x"),
+            "the label is gone"
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 

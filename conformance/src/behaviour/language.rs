@@ -1,6 +1,7 @@
 //! The vocabulary of behaviour cases as types: what a line of a `.case` file can say.
 
 use super::fence::{AtBmc, Device};
+use super::target::Unit;
 use crate::case::{Level, Parameters};
 use crate::subject::Family;
 use std::time::Duration;
@@ -71,6 +72,10 @@ pub enum Given {
         path: String,
         status: u8,
     },
+    /// A real tgtd runs.
+    Tgtd,
+    /// A call of tgtadm, by somebody else.
+    Tgtadm(Vec<String>),
     Nobody,
     Pass(Duration),
     Device(Device),
@@ -165,6 +170,10 @@ pub enum Thing {
         mode: u32,
     },
     Bmc(AtBmc),
+    /// A line of what tgtd shows.
+    Tgt(String),
+    /// An initiator reaches the unit.
+    Unit(Unit),
     Process(String),
     /// The last call of the agent ran this recorder, with these words in its arguments.
     Called {

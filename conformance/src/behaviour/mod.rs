@@ -10,6 +10,7 @@ mod observe;
 mod parse;
 mod place;
 mod play;
+mod target;
 mod wire;
 mod words;
 

@@ -3,6 +3,7 @@
 use super::language::{Address, Kind, Observe, Thing};
 use super::parse::PEER;
 use super::place::{calls_of, ip, ip_json, is_up};
+use super::target;
 use super::wire::Ear;
 use crate::call::pause;
 use crate::tool;
@@ -77,6 +78,8 @@ impl Observer {
                 Ok((is == *mode, format!("{is:o}")))
             }
             Thing::Bmc(wanted) => self.device.see(wanted),
+            Thing::Tgt(line) => target::shows(line),
+            Thing::Unit(unit) => target::reach(unit),
             Thing::Process(text) => {
                 let all = processes();
                 Ok((all.iter().any(|line| line.contains(text.as_str())), all.join("; ")))

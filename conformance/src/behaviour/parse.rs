@@ -3,6 +3,7 @@
 use super::events::{Event, event};
 use super::fence;
 use super::language::{Address, By, Expect, Given, Kind, Observe, Run, Script, Step, Stream, Thing};
+use super::target;
 use super::words;
 use crate::case::{Level, Parameters};
 use crate::subject::Family;
@@ -332,6 +333,8 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
             mode: u32::from_str_radix(mode, 8).map_err(|_| format!("'{mode}' is no octal mode"))?,
         },
         _ if fence::is_about_it(words) => Thing::Bmc(fence::observe(words)?),
+        ["tgt", words @ ..] if !words.is_empty() => Thing::Tgt(words.join(" ")),
+        ["unit", words @ ..] => Thing::Unit(target::unit(words)?),
         ["process", words @ ..] if !words.is_empty() => Thing::Process(words.join(" ")),
         ["call", "of", program, "with", words @ ..] if !words.is_empty() => {
             Thing::Called { program: text(program), words: words.join(" ") }
@@ -348,7 +351,7 @@ fn observe(words: &[&str]) -> Result<Observe, String> {
         },
         _ => {
             return Err("'observe [not]' takes: address A[/P] [on IF] [label L] ..., route NET, link IF up, link IF down, \
-                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], file PATH mentions TEXT, file PATH has mode MODE, process TEXT, call of PROGRAM with WORDS, peer finds A at IF, packet arp of A, \
+                rule TEXT, addrlabel PREFIX LABEL, file PATH [holds TEXT], file PATH mentions TEXT, file PATH has mode MODE, tgt LINE, unit IQN/LUN [as NAME] [with USER%PASSWORD], process TEXT, call of PROGRAM with WORDS, peer finds A at IF, packet arp of A, \
                 packet advertisement of A, nothing left; power, asked, no session open, nothing sent; and at the end 'within N seconds'"
                 .to_owned());
         }
@@ -461,6 +464,10 @@ pub fn given(words: &[&str]) -> Result<Given, String> {
         }
         ["program", path, "is", "missing"] if path.starts_with('/') => Given::NoProgram(text(path)),
         ["bmc", rest @ ..] => Given::Device(fence::given(rest)?),
+        ["tgtd"] => Given::Tgtd,
+        ["tgtadm", words @ ..] if !words.is_empty() => {
+            Given::Tgtadm(words.iter().map(|word| text(word)).collect())
+        }
         ["user", "nobody"] => Given::Nobody,
         [seconds, "seconds", "pass"] => Given::Pass(span(seconds)?),
         _ => {
@@ -468,7 +475,7 @@ pub fn given(words: &[&str]) -> Result<Given, String> {
                 namespace NS is removed, address A/P on IF, address A/P is removed, route NET on IF, route NET is removed, \
                 link IF up, link IF down, link of the peer of IF down, altname NAME of IF, peer has A/P, peer knows A elsewhere, \
                 file PATH holds TEXT, file PATH is removed, folder PATH, environment NAME=VALUE, environment without NAME, \
-                setting NAME=VALUE, program /PATH is missing, program /PATH answers STATUS, user nobody, bmc ..., N seconds pass"
+                setting NAME=VALUE, program /PATH is missing, program /PATH answers STATUS, user nobody, tgtd, tgtadm WORDS, bmc ..., N seconds pass"
                 .to_owned());
         }
     })

@@ -2,6 +2,7 @@
 
 use super::language::Given;
 use super::parse::{PEER, other_end};
+use super::target;
 use crate::call::{Call, pause};
 use crate::tool;
 use serde_json::Value;
@@ -96,6 +97,10 @@ pub fn make(given: &Given, call: &mut Callable) -> Result<(), String> {
         Given::NoProgram(path) => hide(path)?,
         Given::StandIn { name, text } => stand_in(name, text)?,
         Given::Recorder { path, status } => record(path, *status)?,
+        Given::Tgtd => target::start()?,
+        Given::Tgtadm(words) => {
+            target::administer(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
         Given::Nobody => call.nobody = true,
         Given::Pass(span) => pause(*span),
         // It is the case's own: the player has it.

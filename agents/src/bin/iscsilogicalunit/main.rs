@@ -188,7 +188,10 @@ impl LogicalUnit {
                         "parameter additional_parameters: {name}={value} is not a number, as all of lio-t are"
                     )));
                 }
-                #[allow(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
+                #[allow(
+                    clippy::redundant_closure_for_method_calls,
+                    reason = "the method is not general enough"
+                )]
                 self.with_lio_plan(|plan| plan.check())
             }
             Implementation::Tgt => {
@@ -236,4 +239,39 @@ impl LogicalUnit {
 
 fn main() -> ExitCode {
     run::<LogicalUnit>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ocf_lib::resource::testkit::Bench;
+
+    fn validated(parameters: &[(&str, &str)]) -> u8 {
+        let bench = Bench::new("iSCSILogicalUnit", Verb::ValidateAll)
+            .param("target_iqn", "iqn.2026-01.org.lab:t")
+            .param("lun", "1")
+            .param("path", "/dev/nothing");
+        let bench = parameters.iter().fold(bench, |bench, (name, value)| bench.param(name, value));
+        bench.perform::<LogicalUnit>().code.number()
+    }
+
+    #[test]
+    fn what_an_implementation_cannot_do_is_wrong_everywhere() {
+        let lio = |name, value| validated(&[("implementation", "lio-t"), (name, value)]);
+        let tgt = |name, value| validated(&[("implementation", "tgt"), (name, value)]);
+        assert_eq!([lio("lun", "0"), tgt("lun", "0"), tgt("lun", "1"), tgt("lun", "-1")], [0, 6, 0, 6]);
+        assert_eq!(
+            [lio("block_size", "4096"), lio("block_size", "513"), tgt("block_size", "512")],
+            [0, 6, 6]
+        );
+        assert_eq!(
+            [lio("additional_parameters", "queue_depth=64"), lio("additional_parameters", "a=b")],
+            [0, 6]
+        );
+        assert_eq!([lio("liot_bstype", "fileio"), lio("liot_bstype", "ram")], [0, 6]);
+        assert_eq!([tgt("tgt_device_type", "disk"), tgt("tgt_device_type", "floppy")], [0, 6]);
+        assert_eq!([lio("scst_bstype", "vdisk_fileio"), lio("path", "/dev/a,readonly=1")], [6, 6]);
+        assert_eq!([lio("emulate_tpu", "1"), lio("emulate_tpu", "yes"), lio("write_cache", "2")], [0, 6, 6]);
+        assert_eq!([lio("block_size", ""), lio("scsi_sn", "12345678")], [0, 0]);
+    }
 }

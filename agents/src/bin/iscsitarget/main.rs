@@ -169,3 +169,47 @@ impl Target {
 fn main() -> ExitCode {
     run::<Target>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ocf_lib::resource::testkit::Bench;
+
+    fn validated(parameters: &[(&str, &str)]) -> (u8, String) {
+        let bench = Bench::new("iSCSITarget", Verb::ValidateAll).param("iqn", "iqn.2026-01.org.lab:t");
+        let bench = parameters.iter().fold(bench, |bench, (name, value)| bench.param(name, value));
+        let verdict = bench.perform::<Target>();
+        (verdict.code.number(), verdict.reason.unwrap_or_default())
+    }
+
+    #[test]
+    fn contradictions_are_wrong_everywhere() {
+        let tgt = [("implementation", "tgt"), ("tid", "1")];
+        let with = |more: &[(&'static str, &'static str)]| validated(&[&tgt, more].concat());
+        assert_eq!(with(&[]).0, 0);
+        assert_eq!(with(&[("incoming_username", "u")]).0, 6);
+        assert_eq!(with(&[("incoming_password", "secret-secret")]).0, 6);
+        assert_eq!(with(&[("incoming_username", "u"), ("incoming_password", "secret-secret")]).0, 0);
+        let (code, reason) = with(&[("incoming_username", "u"), ("incoming_password", "secret,secret")]);
+        assert!(code == 6 && reason.contains("comma") && !reason.contains("secret"), "{reason}");
+        assert_eq!(with(&[("allowed_initiators", "10.0.0.0/24 iqn.2026-01.org.lab:n1")]).0, 0);
+        assert_eq!(with(&[("portals", "eth0")]).0, 6);
+        assert_eq!(validated(&[("implementation", "tgt")]).0, 6, "tgt needs a number");
+    }
+
+    #[test]
+    fn the_kernels_target_knows_names_only_and_needs_no_number() {
+        let with = |initiators| validated(&[("implementation", "lio-t"), ("allowed_initiators", initiators)]);
+        assert_eq!(with("iqn.2026-01.org.lab:n1").0, 0);
+        let (code, reason) = with("10.0.0.0/24");
+        assert!(code == 6 && reason.contains("knows no networks"), "{reason}");
+    }
+
+    #[test]
+    fn an_implementation_that_is_not_supported_is_named_with_those_that_are() {
+        for word in ["iet", "lio", "scst", "nonsense"] {
+            let (code, reason) = validated(&[("implementation", word)]);
+            assert!(code == 6 && reason.contains("supported are tgt and lio-t"), "{word}: {reason}");
+        }
+    }
+}

@@ -197,7 +197,7 @@ fn no_entry_of_fencing_can_go_and_no_false_one_come() {
     let mut text = String::new();
     for (at, case) in agreeing.iter().enumerate() {
         let entry = ENTRY.replace("\"it\"", &format!("\"it{at}\"")).replace("Stub", "fence_ipmilan");
-        text += &format!("{entry}cases = [\"{case}\"]\n");
+        text = text + &entry + "cases = [\"" + case + "\"]\n";
     }
     text += &ENTRY.replace("Stub", "fence_ipmilan");
     text += &ENTRY.replace("Stub\"", "fence_ipmilan\"\nshown = \"tests/of-nobody.rs\"");

@@ -1,6 +1,7 @@
 //! A device that accepts every order and does nothing is never reported as done.
 
 use super::form::{ask, declares, expect_an_end, filled, with};
+use crate::bmc::{Bmc, Order, Reaction};
 use crate::call::Answer;
 use crate::case::{Case, Stop, Trial};
 use crate::host::OWN;
@@ -15,12 +16,16 @@ pub fn cases() -> Vec<Case> {
         &["device", "lies"],
         "A device that accepts off and stays on is never reported off: exit 1, and no \"Success\". Where the device is a \
          file (status_file, as fence_dummy has), the judge writes \"on\" again whenever something else stands there; the \
-         agent is told to wait a second (power_wait) before it looks.",
+         agent is told to wait a second (power_wait) before it looks. An agent whose case files tell of a BMC gets a real one \
+         that ignores the order.",
         verified,
     )]
 }
 
 fn verified(trial: &mut Trial<'_>) -> Result<(), Stop> {
+    if let Some(bmc) = crate::behaviour::device(&trial.subject.name)? {
+        return verified_at(trial, &bmc);
+    }
     if !declares(trial, "status_file") || !declares(trial, "power_wait") {
         return Err(Stop::DoesNotApply("its device cannot be made of a file".to_owned()));
     }
@@ -48,6 +53,26 @@ fn verified(trial: &mut Trial<'_>) -> Result<(), Stop> {
         set("on")?;
         let answer = with_a_stubborn_device(&device, || ask(trial, &values, action))?;
         expect_an_end(trial, &answer, &format!("{action} of a device that stays on"));
+        lied(trial, &answer, action);
+    }
+    Ok(())
+}
+
+fn verified_at(trial: &mut Trial<'_>, bmc: &Bmc) -> Result<(), Stop> {
+    let mut values = crate::behaviour::ways(&trial.subject.name).into_iter().next().unwrap_or_default();
+    values = with(&values, "power_timeout", "2");
+    let off = ask(trial, &values, "off")?;
+    trial.expect_code(&off, &[0], "off of a BMC that obeys");
+    trial.expect(!bmc.power(), || "off should switch the node off, and it is on".to_owned(), &off);
+    let status = ask(trial, &values, "status")?;
+    trial.expect_code(&status, &[2], "status of a node that was switched off");
+    for order in [Order::Off, Order::Reset] {
+        bmc.react(order, &Reaction::Ignore)?;
+    }
+    bmc.set_power(true)?;
+    for action in ["off", "reboot"] {
+        let answer = ask(trial, &values, action)?;
+        expect_an_end(trial, &answer, &format!("{action} of a node that stays on"));
         lied(trial, &answer, action);
     }
     Ok(())

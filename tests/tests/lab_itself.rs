@@ -101,6 +101,25 @@ fn two_guests_share_a_network_and_a_disk() {
 }
 
 #[test]
+fn agents_are_called_as_pacemaker_calls_them() {
+    let lab = Lab::open(&Needs::of("agents_are_called_as_pacemaker_calls_them").agents()).unwrap();
+    let [guest] = lab.guests(["n1"], &Disks::none()).unwrap();
+    // Upstream's cannot have blanks there.
+    for (agent, state) in [("ringfence/Dummy", "/run/it's there"), ("heartbeat/Dummy", "/run/there")] {
+        let state = [("state", state)];
+        for (action, code) in [("monitor", 7), ("start", 0), ("monitor", 0), ("stop", 0), ("monitor", 7)] {
+            guest.agent(agent, action, &state).unwrap().expect(code).unwrap();
+        }
+    }
+    guest.agent("ringfence/Dummy", "no-such-action", &[]).unwrap().expect(3).unwrap();
+    guest
+        .run("fence_ipmilan -o metadata | grep -q '<resource-agent' && command -v ringfence-conformance")
+        .unwrap()
+        .ok()
+        .unwrap();
+}
+
+#[test]
 fn a_guest_that_resets_itself_is_off() {
     let lab = Lab::open(&Needs::of("a_guest_that_resets_itself_is_off")).unwrap();
     let [guest] = lab.guests(["n1"], &Disks::none()).unwrap();

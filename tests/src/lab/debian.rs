@@ -52,6 +52,16 @@ pub fn backports() -> Result<Sources, LabError> {
     Ok(with_backports(sources()?))
 }
 
+/// The same archives with the component `contrib` as well.
+pub(crate) fn with_contrib(mut sources: Sources) -> Sources {
+    for line in &mut sources.lines {
+        if !line.split_whitespace().any(|word| word == "contrib") {
+            line.push_str(" contrib");
+        }
+    }
+    sources
+}
+
 fn with_backports(mut sources: Sources) -> Sources {
     let of_release = format!(" {} ", sources.suite);
     let suite = format!("{}-backports", sources.suite);

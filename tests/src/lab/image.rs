@@ -54,6 +54,12 @@ impl Image {
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.join("root.erofs")
     }
+
+    /// The kernel's release, as `uname -r` says it.
+    pub(crate) fn release(&self) -> Result<String, LabError> {
+        let text = fs::read_to_string(self.folder.join("release"));
+        Ok(text.map_err(LabError::io("read the image's release"))?.trim().to_owned())
+    }
 }
 
 /// The image of this tree's recipe and of the packages that apt knows now; made if it is not kept.
@@ -74,7 +80,7 @@ fn make(folder: &Path, package: &str, say: &dyn Fn(&str)) -> Result<(), LabError
     }
     unpack_kernel(&unpacked.join(format!("boot/vmlinuz-{release}")), &folder.join("kernel"))?;
     say(&format!("root file system: {} packages and what they need", recipe::packages().len()));
-    bootstrap(&root)?;
+    bootstrap(&root, &debian::sources()?, &recipe::packages(), &["--variant=minbase"])?;
     say("modules, initramfs, image");
     copy_modules(&unpacked.join("lib/modules").join(release), &root.join("lib/modules").join(release))?;
     tool::run("depmod", &["-b".as_ref(), root.as_os_str(), release.as_ref()])?;
@@ -83,7 +89,6 @@ fn make(folder: &Path, package: &str, say: &dyn Fn(&str)) -> Result<(), LabError
     // Not compressed: a guest would have to unpack it with an emulated processor.
     tool::run("mkfs.erofs", &["--quiet".as_ref(), folder.join("root.erofs").as_os_str(), root.as_os_str()])?;
     fs::write(folder.join("release"), release).map_err(LabError::io("write the release"))?;
-    let _ = fs::remove_file(root.with_extension("list"));
     for part in ["rootfs", "kernel-package", "debs"] {
         fs::remove_dir_all(folder.join(part)).map_err(LabError::io(format!("remove {part}")))?;
     }
@@ -129,12 +134,17 @@ fn filter(program: &str, args: &[&str], data: &[u8]) -> Result<Vec<u8>, LabError
     .map_err(LabError::io(format!("hear from {program}")))
 }
 
-fn bootstrap(root: &Path) -> Result<(), LabError> {
-    let sources = debian::sources()?;
+/// A root of these packages and what they need, without manuals and translations.
+pub(crate) fn bootstrap(
+    root: &Path,
+    sources: &debian::Sources,
+    packages: &[&str],
+    more: &[&str],
+) -> Result<(), LabError> {
     let list = root.with_extension("list");
     fs::write(&list, sources.lines.join("\n") + "\n").map_err(LabError::io("write the sources"))?;
     let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Retries \"3\""]);
+    command.args(["--quiet", "--aptopt=Acquire::Retries \"3\"", "--dpkgopt=force-unsafe-io"]).args(more);
     for proxy in ["http", "https"] {
         let name = format!("Acquire::{proxy}::Proxy");
         let value = tool::run("apt-config", &["dump", "--format", "%v", &name])?;
@@ -145,9 +155,9 @@ fn bootstrap(root: &Path) -> Result<(), LabError> {
     for folder in ["man", "doc", "locale", "info"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
     }
-    command.arg("--dpkgopt=force-unsafe-io");
-    command.arg(format!("--include={}", recipe::packages().join(",")));
-    tool::output(command.arg(sources.suite).arg(root).arg(&list)).map(|_| ())
+    command.arg(format!("--include={}", packages.join(",")));
+    tool::output(command.arg(&sources.suite).arg(root).arg(&list))?;
+    fs::remove_file(&list).map_err(LabError::io("remove the sources"))
 }
 
 fn copy_modules(from: &Path, to: &Path) -> Result<(), LabError> {

@@ -22,6 +22,8 @@ const BOOTED: Duration = Duration::from_secs(180);
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub image: Image,
+    /// A second image, over the root.
+    pub layer: Option<PathBuf>,
     /// Its place on the bridge, 1 to 3, and the end of its addresses.
     pub number: u8,
     /// Its own folder for the sockets; their paths must be short (`unix(7)`).
@@ -120,10 +122,15 @@ fn arguments(plan: &Plan) -> Vec<String> {
     words.push("console=ttyS0 panic=-1 quiet mitigations=off nokaslr net.ifnames=0".to_owned());
     let mut add = |line: &str| words.extend(line.split(' ').map(str::to_owned));
     // romfile= : the firmware would look at each for something to boot from.
-    add(&format!(
-        "-drive file={},if=none,id=root,format=raw,readonly=on,file.locking=off -device virtio-blk-pci,drive=root,romfile=",
-        image.root().display()
-    ));
+    let root = image.root();
+    for (id, file) in [("root", Some(&root)), ("layer", plan.layer.as_ref())] {
+        if let Some(file) = file {
+            add(&format!(
+                "-drive file={},if=none,id={id},format=raw,readonly=on,file.locking=off -device virtio-blk-pci,drive={id},romfile=",
+                file.display()
+            ));
+        }
+    }
     for (id, path, rights) in [("host", &plan.host, ""), ("tree", &plan.tree, ",readonly=on")] {
         add(&format!(
             "-fsdev local,id={id},path={},security_model=none,multidevs=remap{rights} -device virtio-9p-pci,fsdev={id},mount_tag={id}",
@@ -148,10 +155,11 @@ fn arguments(plan: &Plan) -> Vec<String> {
 }
 
 /// The words of a command line that decide whether a snapshot fits, with the version of QEMU.
-pub(crate) fn shape() -> Result<String, LabError> {
+pub(crate) fn shape(layer: Option<&Path>) -> Result<String, LabError> {
     let nowhere = Path::new("/x").to_owned();
     let plan = Plan {
         image: Image { folder: nowhere.clone() },
+        layer: layer.map(Path::to_owned),
         number: 1,
         folder: nowhere.clone(),
         logs: nowhere.clone(),

@@ -31,6 +31,7 @@
 //! * The network: n1 is 10.55.0.11, n2 10.55.0.12, the host 10.55.0.1 ([`Lab::host`]); [`Guest::link`] pulls the cable.
 //! * The project's agents are in `/usr/lib/ocf/resource.d/ringfence` and `/usr/sbin` when [`Needs::agents`] says so; upstream's are
 //!   where Debian has them. [`Guest::agent`] calls either.
+//! * With [`Needs::cluster`] two guests are a running Pacemaker cluster; with [`Needs::zfs`] a guest has OpenZFS.
 //! * `/host` is a folder of the host ([`Lab::share`]), the same in all guests.
 //!
 //! Everything lives in a network and a process namespace that the kernel ends with the test, also when it is killed; nothing of the
@@ -58,6 +59,7 @@ mod ran;
 mod recipe;
 mod snapshot;
 mod tool;
+mod zfs;
 
 pub use debian::{Sources, backports};
 pub use disks::Disks;

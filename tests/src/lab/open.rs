@@ -6,7 +6,7 @@ use super::guest::Guest;
 use super::image::Image;
 use super::machine::Plan;
 use super::place::Place;
-use super::{image, needs, pair, snapshot};
+use super::{image, needs, pair, snapshot, zfs};
 use crate::subjects;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -27,13 +27,14 @@ pub struct Needs {
     test: String,
     agents: bool,
     cluster: bool,
+    zfs: bool,
 }
 
 impl Needs {
     /// Of the test with this name, which is also where its logs are.
     #[must_use]
     pub fn of(test: &str) -> Self {
-        Self { test: test.to_owned(), agents: false, cluster: false }
+        Self { test: test.to_owned(), agents: false, cluster: false, zfs: false }
     }
 
     /// The project's own agents, installed in the guests under the provider `ringfence`, fence agents in `/usr/sbin`.
@@ -49,6 +50,13 @@ impl Needs {
         self.cluster = true;
         self
     }
+
+    /// Guests with OpenZFS: programs, module, a hostid of their own. Building it takes minutes, once for a kernel.
+    #[must_use]
+    pub fn zfs(mut self) -> Self {
+        self.zfs = true;
+        self
+    }
 }
 
 /// A lab. Dropping it ends everything that runs in it.
@@ -58,6 +66,7 @@ pub struct Lab {
     tree: PathBuf,
     logs: PathBuf,
     image: Image,
+    layer: Option<PathBuf>,
     /// Where the snapshots of a cluster's nodes are.
     cluster: Option<PathBuf>,
 }
@@ -79,14 +88,19 @@ impl Drop for Shared {
     }
 }
 
-/// Image and snapshot: made when they are not kept, which takes about a minute. `say` hears what is being done.
+/// Everything that is kept: made when it is not there, which takes a minute, with OpenZFS ten. `say` hears what is being done.
 ///
 /// # Errors
 /// When the host lacks something, or Debian's packages cannot be had.
-pub fn prepare(say: &dyn Fn(&str)) -> Result<(), LabError> {
+pub fn prepare(zfs: bool, say: &dyn Fn(&str)) -> Result<(), LabError> {
     let image = image::ready(say)?;
-    let base = snapshot::base(&image, say)?;
-    pair::ready(&base, say).map(|_| ())
+    let base = snapshot::base(&image, None, say)?;
+    pair::ready(&base, false, say)?;
+    if zfs {
+        let layer = zfs::layer(&image, say)?;
+        snapshot::base(&image, Some(&layer), say)?;
+    }
+    Ok(())
 }
 
 impl Lab {
@@ -103,8 +117,9 @@ impl Lab {
             let _ = writeln!(std::io::stderr(), "lab: {line}");
         };
         let image = image::ready(&say)?;
-        let snapshot = snapshot::base(&image, &say)?;
-        let cluster = if needs.cluster { Some(pair::ready(&snapshot, &say)?) } else { None };
+        let layer = if needs.zfs { Some(zfs::layer(&image, &say)?) } else { None };
+        let snapshot = snapshot::base(&image, layer.as_deref(), &say)?;
+        let cluster = if needs.cluster { Some(pair::ready(&snapshot, needs.zfs, &say)?) } else { None };
         let folder = tempfile::Builder::new()
             .prefix("ringfence-lab-")
             .tempdir()
@@ -118,7 +133,7 @@ impl Lab {
         let place = Place::new(LIFETIME, folder.path())?;
         let shared =
             Arc::new(Shared { place, snapshot, began: Instant::now(), keep: AtomicBool::new(false), folder });
-        Ok(Self { shared, tree, logs, image, cluster })
+        Ok(Self { shared, tree, logs, image, layer, cluster })
     }
 
     /// One to three pristine guests with these names, on one network, with these disks. They run when this returns.
@@ -147,6 +162,7 @@ impl Lab {
             }
             let plan = Plan {
                 image: self.image.clone(),
+                layer: self.layer.clone(),
                 number,
                 folder: own,
                 logs,

@@ -13,6 +13,8 @@ pub(crate) const GUEST_WARM: &str = include_str!("../../lab/guest-warm");
 /// Run in both guests of a cluster, and before its snapshots.
 pub(crate) const CLUSTER_START: &str = include_str!("../../lab/cluster-start");
 pub(crate) const CLUSTER_REST: &str = include_str!("../../lab/cluster-rest");
+/// Run before the snapshot of guests with OpenZFS.
+pub(crate) const ZFS_START: &str = include_str!("../../lab/zfs-start");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
 const PACKAGES: &str = include_str!("../../lab/packages.txt");
 const MODULES: &str = include_str!("../../lab/modules.txt");

@@ -14,17 +14,20 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// A booted guest of this image: modules loaded, udev settled, no network and no share yet. Made if it is not kept.
-pub(crate) fn base(image: &Image, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
+///
+/// With the layer of OpenZFS its module is loaded, too.
+pub(crate) fn base(image: &Image, layer: Option<&Path>, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
     let of = image.folder.file_name().unwrap_or_default().to_string_lossy();
-    let name = format!("base-{}", recipe::digest(&[&of, &machine::shape()?, recipe::GUEST_WARM]));
+    let parts = [&*of, &machine::shape(layer)?, recipe::GUEST_WARM, recipe::ZFS_START];
+    let name = format!("{}-{}", if layer.is_some() { "zfsbase" } else { "base" }, recipe::digest(&parts));
     let folder = cache::kept(&cache::folder()?, &name, |folder| {
         say("snapshot: booting a guest");
-        save(image, folder)
+        save(image, layer, folder)
     })?;
     Ok(folder.join("guest"))
 }
 
-fn save(image: &Image, folder: &Path) -> Result<(), LabError> {
+fn save(image: &Image, layer: Option<&Path>, folder: &Path) -> Result<(), LabError> {
     let scratch = tempfile::Builder::new()
         .prefix("ringfence-lab-")
         .tempdir()
@@ -33,6 +36,7 @@ fn save(image: &Image, folder: &Path) -> Result<(), LabError> {
     fs::create_dir(&empty).map_err(LabError::io("make a folder for the guest"))?;
     let plan = Plan {
         image: image.clone(),
+        layer: layer.map(Path::to_owned),
         number: 1,
         folder: scratch.path().to_owned(),
         logs: scratch.path().to_owned(),
@@ -42,6 +46,10 @@ fn save(image: &Image, folder: &Path) -> Result<(), LabError> {
     let place = Place::new(Duration::from_secs(300), scratch.path())?;
     let mut machine = Machine::boot(&plan, &place)?;
     let tell = |why: LabError| why.with(&machine::tail(&plan.logs));
+    if layer.is_some() {
+        let loading = machine.agent.begin(recipe::ZFS_START, &[]).map_err(tell)?;
+        machine.agent.finish(loading, "loading OpenZFS", LIMIT).map_err(tell)?;
+    }
     // A disk that comes and goes: what udev runs for one is in the guest's memory then, which saves every test a second.
     let disk = json!({"node-name": "warm", "driver": "null-co", "size": 64 << 20, "read-zeroes": true});
     let device = json!({"driver": "scsi-hd", "id": "warm", "drive": "warm", "bus": "scsi.0", "scsi-id": 7, "serial": "warm"});

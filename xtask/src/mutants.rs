@@ -35,6 +35,13 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     all(&ids)
 }
 
+/// Every `nth` mutation of the list: a sample that a full run of the tests has time for.
+pub fn sample(nth: usize) -> Result<bool, String> {
+    let list = list::read(&workspace::root())?;
+    let ids: Vec<&str> = list.mutations.iter().step_by(nth).map(|mutation| mutation.id.as_str()).collect();
+    all(&ids)
+}
+
 /// The whole command; without ids, all mutations. `Ok(false)`: one survives, or the list is wrong.
 pub fn all(ids: &[&str]) -> Result<bool, String> {
     let begun = Instant::now();

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 25] = [
+const PACKAGES: [&str; 27] = [
     "bridge-utils",
     "cluster-glue",
     "corosync",
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 25] = [
     "iputils-arping",
     "iputils-ping",
     "kmod",
+    "libiscsi-bin",
     "libxml2-utils",
     "lvm2",
     "nftables",
@@ -34,6 +35,7 @@ const PACKAGES: [&str; 25] = [
     "resource-agents",
     "strace",
     "tcpdump",
+    "tgt",
     "util-linux",
 ];
 
@@ -64,9 +66,9 @@ pub fn run(args: &ArgMatches, strict: bool) -> Result<bool, String> {
     total.add(tests(only, strict));
     if only.is_none() {
         total.add(doc_tests());
-        // Each is a build of its own: minutes, which nobody waits for at a desk.
+        // Each is a build of its own, and all of them are `cargo xtask mutants`.
         if strict {
-            total.add(check("seeded defects", || mutants::all(&[])));
+            total.add(check("a sample of the seeded defects", || mutants::sample(8)));
         }
         total.add(deny());
     }

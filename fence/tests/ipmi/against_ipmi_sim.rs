@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 use ringfence_fence::ipmi::{Auth, Control, Error, Privilege, Session, Target, Version};
 use ringfence_tests::sim::ipmi_sim::IpmiSim;
-use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 use zeroize::Zeroizing;
 
 use super::{ipmitool, target};

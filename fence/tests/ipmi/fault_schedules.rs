@@ -10,11 +10,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ringfence_conformance::relay::ledger::path_is_to_blame;
+use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 use ringfence_fence::ipmi::{Auth, Control, Error, Session, Target, Version};
 use ringfence_tests::sim::SplitMix64;
 use ringfence_tests::sim::bmc::{Bmc, Config, Quirks};
-use ringfence_conformance::relay::ledger::path_is_to_blame;
-use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 
 use super::target;
 

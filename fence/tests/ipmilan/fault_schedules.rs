@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ringfence_tests::sim::SplitMix64;
-use ringfence_tests::sim::ipmi_sim::IpmiSim;
 use ringfence_conformance::relay::ledger::{ids_given, path_is_to_blame, was_activated};
 use ringfence_conformance::relay::udp::{FaultyPath, Passage, Schedule};
+use ringfence_tests::sim::SplitMix64;
+use ringfence_tests::sim::ipmi_sim::IpmiSim;
 
 use super::agent::{self, at};
 

@@ -3,9 +3,9 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 use ringfence_tests::sim::bmc::{Bmc, Config, Quirks};
 use ringfence_tests::sim::ipmi_sim::IpmiSim;
-use ringfence_conformance::relay::udp::{FaultyPath, Schedule};
 
 use super::agent::{at, given};
 

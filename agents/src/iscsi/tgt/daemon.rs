@@ -173,6 +173,7 @@ impl Tgtd {
         listens(&table, &self.socket)
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the list of kinds is not exhaustive")]
     fn failed(&self, what: &str, error: &std::io::Error) -> Error {
         let path = self.socket.display();
         Error::Failed(match error.kind() {
@@ -180,7 +181,6 @@ impl Tgtd {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
                 format!("tgtd at {path} {what}: it closed the connection")
             }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "a list that is not exhaustive")]
             _ => format!("tgtd at {path} {what}: {}", error.to_string().to_lowercase()),
         })
     }

@@ -8,6 +8,7 @@ use crate::summary::{self, Counts};
 use crate::{install, option, packages, qemu_package, switch, text, workspace};
 use clap::{ArgMatches, Command};
 use ringfence_tests::lab;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn command() -> Command {
@@ -40,14 +41,11 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
         return Ok(true);
     }
 
-    let tree = match process::env_value("RINGFENCE_INSTALLED") {
-        Some(tree) => tree.into(),
-        None => {
-            let tree = workspace::target_dir().join("installed-lab");
-            install::install(&tree, install::Profile::Release)?;
-            tree
-        }
-    };
+    let given = process::env_value("RINGFENCE_INSTALLED").map(PathBuf::from);
+    let tree = given.clone().unwrap_or_else(|| workspace::target_dir().join("installed-lab"));
+    if given.is_none() {
+        install::install(&tree, install::Profile::Release)?;
+    }
     say(&format!("agents are in {}", tree.display()));
     let logs = workspace::target_dir().join("lab-logs");
     let counts = cases(only, args.get_flag("keep"), &tree, &logs)?;
@@ -56,12 +54,7 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     Ok(counts.failed == 0)
 }
 
-fn cases(
-    only: Option<&str>,
-    keep: bool,
-    tree: &std::path::Path,
-    logs: &std::path::Path,
-) -> Result<Counts, String> {
+fn cases(only: Option<&str>, keep: bool, tree: &Path, logs: &Path) -> Result<Counts, String> {
     let nextest = process::answers(cargo().args(["nextest", "--version"]));
     let mut run = cargo();
     let package = ["--package", "ringfence-tests", "--features", "lab", "--no-fail-fast"];

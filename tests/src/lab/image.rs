@@ -143,7 +143,7 @@ pub(crate) fn bootstrap(
 ) -> Result<(), LabError> {
     let list = root.with_extension("list");
     fs::write(&list, sources.lines.join("\n") + "\n").map_err(LabError::io("write the sources"))?;
-    let mut command = Command::new("mmdebstrap");
+    let mut command = tool::leashed("mmdebstrap");
     command.args(["--quiet", "--aptopt=Acquire::Retries \"3\"", "--dpkgopt=force-unsafe-io"]).args(more);
     for proxy in ["http", "https"] {
         let name = format!("Acquire::{proxy}::Proxy");

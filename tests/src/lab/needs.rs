@@ -5,7 +5,7 @@ use crate::cluster::needs::missing_of;
 use std::path::Path;
 
 /// A program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     (QEMU, "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
     ("mkfs.erofs", "erofs-utils"),
@@ -17,6 +17,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("timeout", "coreutils"),
 ];

@@ -21,6 +21,11 @@ use tempfile::TempDir;
 /// A test, and with it all its guests, ends itself after this.
 const LIFETIME: Duration = Duration::from_secs(600);
 
+/// How the names of the labs' folders begin; then comes the pid of the driver.
+const PREFIX: &str = "ringfence-lab-of-";
+/// In a folder that is to stay.
+const KEPT: &str = "kept";
+
 /// What a test needs of the lab.
 #[derive(Clone, Debug)]
 pub struct Needs {
@@ -120,8 +125,9 @@ impl Lab {
         let layer = if needs.zfs { Some(zfs::layer(&image, &say)?) } else { None };
         let snapshot = snapshot::base(&image, layer.as_deref(), &say)?;
         let cluster = if needs.cluster { Some(pair::ready(&snapshot, needs.zfs, &say)?) } else { None };
+        remove_left();
         let folder = tempfile::Builder::new()
-            .prefix("ringfence-lab-")
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .tempdir()
             .map_err(LabError::io("make a folder for the lab"))?;
         for part in ["host/.ran", "none", "disks"] {
@@ -252,7 +258,19 @@ impl Drop for Lab {
         if std::env::var_os("RINGFENCE_LAB_KEEP").is_some_and(|value| !value.is_empty()) {
             // The note is for who looks into the logs; the folder's own name says nothing.
             let _ = std::os::unix::fs::symlink(self.folder(), self.logs.join("kept"));
+            let _ = File::create(self.folder().join(KEPT));
             self.shared.keep.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Removes the folders of drivers that were killed: they could not.
+fn remove_left() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
+        if !Path::new("/proc").join(pid).exists() && !entry.path().join(KEPT).exists() {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -1,6 +1,15 @@
-//! The driver of the kernel's target against a model of configfs. The model is a stand-in for what tests/tests/lab_iscsi.rs
+//! The driver of the kernel's target against a model of configfs. The model is a stand-in for what `tests/tests/lab_iscsi.rs`
 //! proves with a real kernel: it knows what appears with `mkdir` and what the kernel refuses, and it can end after any
 //! operation as a SIGKILL would, or refuse one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test: it observes from outside and panics when it is not as it should be"
+)]
 
 use ocf_lib::resource::agent::{State, Verb};
 use ocf_lib::resource::context::Cx;
@@ -138,7 +147,7 @@ impl Model {
 
     fn set(&self, path: &str, value: &str) {
         let path = Path::new(ROOT).join(path);
-        assert!(matches!(self.nodes.borrow().get(&path), Some(Node::Attribute(_))), "{path:?}");
+        assert!(matches!(self.nodes.borrow().get(&path), Some(Node::Attribute(_))), "{}", path.display());
         self.put(path, Node::Attribute(value.to_owned()));
     }
 }
@@ -230,7 +239,7 @@ impl Tree for Shared {
         self.0.change()?;
         match self.0.nodes.borrow_mut().remove(link) {
             Some(Node::Link(_)) => Ok(()),
-            other => panic!("unlink {link:?}: {other:?}"),
+            other => panic!("unlink {}: {other:?}", link.display()),
         }
     }
 

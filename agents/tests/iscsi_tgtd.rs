@@ -1,4 +1,13 @@
 //! The agents of iSCSI targets and units with a real tgtd, and libiscsi as a real initiator. Root, a network namespace.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test: it observes from outside and panics when it is not as it should be"
+)]
 
 mod namespace;
 

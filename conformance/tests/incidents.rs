@@ -43,8 +43,8 @@ fn stale(text: &str, known: &[&str], root: &Path) -> Vec<String> {
         }
         for word in words(cell) {
             let there = match word.split_once("::") {
-                Some((place, test)) => has_test(&root.join(place), test),
-                None => known.contains(&word) || word.ends_with(".rs") && root.join(word).is_file(),
+                Some((place, function)) => has_test(&root.join(place), function),
+                None => known.contains(&word) || root.join(word).is_file(),
             };
             if !there {
                 wrong.push(format!("line {line}: there is no {word}"));

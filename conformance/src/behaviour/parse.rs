@@ -50,6 +50,47 @@ pub fn file(agent: &str, name: &str, text: &str) -> Result<Parsed, Vec<String>> 
     if mistakes.is_empty() { Ok(parsed) } else { Err(mistakes) }
 }
 
+/// A line that begins a case, or is about the agent and no single case. False: it is a statement of a case.
+fn heading(parsed: &mut Parsed, agent: &str, file: &str, verb: &str, words: &[&str]) -> Result<bool, String> {
+    match verb {
+        "case" => {
+            let name = single(words, "case NAME")?;
+            if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+                return Err(format!("'{name}': a case's name has small letters, digits and '-'"));
+            }
+            parsed.scripts.push(Script {
+                agent: agent.to_owned(),
+                name: name.to_owned(),
+                file: file.to_owned(),
+                about: String::new(),
+                level: Level::Ns,
+                needs: Vec::new(),
+                also: Vec::new(),
+                steps: Vec::new(),
+                lines: Vec::new(),
+            });
+        }
+        "way" => {
+            parsed.ways.push(match words {
+                ["bmc", rest @ ..] => Way { bmc: true, parameters: pairs(rest)? },
+                all => Way { bmc: false, parameters: pairs(all)? },
+            });
+        }
+        "stage" => {
+            parsed.stage.push(match words {
+                ["stand-in", name] => Given::StandIn { name: (*name).to_owned(), text: String::new() },
+                all => given(all)?,
+            });
+        }
+        "event" => {
+            let way = parsed.ways.last().map(|way| &way.parameters);
+            parsed.events.push(event(words, way)?);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &str) -> Result<(), String> {
     if let Some(more) = line.strip_prefix('|') {
         let Some(Given::StandIn { text, .. }) = parsed.stage.last_mut() else {
@@ -71,45 +112,8 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
     }
     let owned = words::split(rest)?;
     let words: Vec<&str> = owned.iter().map(String::as_str).collect();
-    match verb {
-        "case" => {
-            let name = single(&words, "case NAME")?;
-            if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-                return Err(format!("'{name}': a case's name has small letters, digits and '-'"));
-            }
-            parsed.scripts.push(Script {
-                agent: agent.to_owned(),
-                name: name.to_owned(),
-                file: file.to_owned(),
-                about: String::new(),
-                level: Level::Ns,
-                needs: Vec::new(),
-                also: Vec::new(),
-                steps: Vec::new(),
-                lines: Vec::new(),
-            });
-            return Ok(());
-        }
-        "way" => {
-            parsed.ways.push(match words.as_slice() {
-                ["bmc", rest @ ..] => Way { bmc: true, parameters: pairs(rest)? },
-                all => Way { bmc: false, parameters: pairs(all)? },
-            });
-            return Ok(());
-        }
-        "stage" => {
-            parsed.stage.push(match words.as_slice() {
-                ["stand-in", name] => Given::StandIn { name: (*name).to_owned(), text: String::new() },
-                all => given(all)?,
-            });
-            return Ok(());
-        }
-        "event" => {
-            let way = parsed.ways.last().map(|way| &way.parameters);
-            parsed.events.push(event(&words, way)?);
-            return Ok(());
-        }
-        _ => {}
+    if heading(parsed, agent, file, verb, &words)? {
+        return Ok(());
     }
     let script = parsed.scripts.last_mut().ok_or_else(|| format!("'{verb}' before the first 'case'"))?;
     let is_fence = script.family() == Family::Fence;

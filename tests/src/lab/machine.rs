@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// The guests' memory in MiB. Only what a guest touches is taken from the host.
 const MEMORY: u32 = 1024;
 /// From the start of QEMU to the guest's first answer, restored and booted, on a busy host.
-const RESTORED: Duration = Duration::from_secs(60);
-const BOOTED: Duration = Duration::from_secs(180);
+const RESTORED: Duration = Duration::from_secs(240);
+const BOOTED: Duration = Duration::from_secs(600);
 
 /// Which machine, and where its files are.
 #[derive(Clone, Debug)]

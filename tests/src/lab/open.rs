@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A test, and with it all its guests, ends itself after this.
-const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_secs(1200);
 
 /// How the names of the labs' folders begin; then comes the pid of the driver.
 const PREFIX: &str = "ringfence-lab-of-";

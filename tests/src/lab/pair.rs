@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The names of its nodes.
 pub const NODES: [&str; 2] = ["n1", "n2"];
 /// From no daemon at all to two nodes that have seen each other, on a busy host.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The folder with one snapshot for each node, by name. Made if it is not kept.
 pub(crate) fn ready(base: &Path, zfs: bool, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {

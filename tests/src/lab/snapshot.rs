@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// For each step in the booted guest.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A booted guest of this image: modules loaded, udev settled, no network and no share yet. Made if it is not kept.
 ///
@@ -43,7 +43,7 @@ fn save(image: &Image, layer: Option<&Path>, folder: &Path) -> Result<(), LabErr
         host: empty.clone(),
         tree: empty,
     };
-    let place = Place::new(Duration::from_secs(300), scratch.path())?;
+    let place = Place::new(Duration::from_secs(1800), scratch.path())?;
     let mut machine = Machine::boot(&plan, &place)?;
     let tell = |why: LabError| why.with(&machine::tail(&plan.logs));
     if layer.is_some() {

@@ -314,3 +314,38 @@ fn upstreams_targets_are_taken_over_and_the_other_way_round() {
     }
     assert!(!guest.run("ls /run/resource-agents").unwrap().stdout.contains("targetcli.lock"));
 }
+
+/// What the driver's `grow` tells the kernel, told by hand here.
+const GROW: &str = "truncate -s 32M /root/file && echo fd_dev_name=/root/file,fd_dev_size=33554432 >\
+                    /sys/kernel/config/target/core/fileio_0/lab/control";
+const SIZE: &str = "D=$(lsscsi | awk '/LIO-ORG/{print $NF; exit}'); echo 1 >/sys/block/${D##*/}/device/rescan; \
+                    cat /sys/block/${D##*/}/size";
+
+#[test]
+fn a_file_is_exported_with_its_cache_and_grows_while_it_is_in_use() {
+    let test = "a_file_is_exported_with_its_cache_and_grows_while_it_is_in_use";
+    let lab = Lab::open(&Needs::of(test).agents()).unwrap();
+    let [server, client] = lab.guests(["n1", "n2"], &Disks::none()).unwrap();
+    server.run("truncate -s 16M /root/file").unwrap().ok().unwrap();
+    let file = unit(&[
+        ("path", "/root/file"),
+        ("liot_bstype", "fileio"),
+        ("write_cache", "1"),
+        ("emulate_caw", "0"),
+    ]);
+    good(&server, TARGET, "start", &target(&[]));
+    good(&server, UNIT, "start", &file);
+    let cache = "cat /sys/kernel/config/target/core/fileio_0/lab/attrib/emulate_write_cache";
+    assert_eq!(server.run(cache).unwrap().text(), "1");
+    let seen = log_in(&client, "iqn.2026-01.org.lab:n2", None);
+    assert!(seen.contains("LIO-ORG"), "{seen}");
+    assert_eq!(client.run(SIZE).unwrap().text(), "32768");
+    server.run(GROW).unwrap().ok().unwrap();
+    assert_eq!(client.run(SIZE).unwrap().text(), "65536");
+    let end = "D=$(lsscsi | awk '/LIO-ORG/{print $NF; exit}'); echo end | dd of=$D conv=sync bs=4096 seek=8191 oflag=direct status=none";
+    client.run(end).unwrap().ok().unwrap();
+    good(&server, UNIT, "monitor", &file);
+    good(&server, UNIT, "stop", &file);
+    good(&server, TARGET, "stop", &target(&[]));
+    assert_eq!(server.run("tail -c 4096 /root/file | head -c 3").unwrap().text(), "end");
+}

@@ -192,7 +192,7 @@ fn stop_wins_against_a_kernel_initiator_that_never_rests() {
     assert!(seen.contains("LIO-ORG"), "{seen}");
     let busy = "D=$(lsscsi | awk '/LIO-ORG/{print $NF; exit}'); while :; do dd if=/dev/zero of=$D bs=64k oflag=direct status=none; done";
     let running = client.start_within(Duration::from_secs(120), busy).unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    client.run("sleep 2").unwrap().ok().unwrap();
     good(&server, UNIT, "stop", &unit(&[]));
     good(&server, UNIT, "start", &unit(&[]));
     good(&server, TARGET, "stop", &target(&[]));

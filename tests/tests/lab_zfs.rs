@@ -15,6 +15,8 @@ fn a_pool_moves_between_guests_and_is_not_taken_from_a_living_one() {
         .ok()
         .unwrap();
     assert_eq!(a.run("cat /proc/spl/kstat/zfs/tank/state").unwrap().text(), "ONLINE");
+    // The partitions that the other one has made.
+    b.run("blockdev --rereadpt /dev/lab/tank && udevadm settle").unwrap().ok().unwrap();
     let taken = b.run("zpool import -f tank").unwrap();
     assert!(taken.code == 1 && taken.stderr.contains("imported on host"), "{taken:?}");
     a.run("zpool export tank").unwrap().ok().unwrap();

@@ -30,7 +30,7 @@ impl Disks {
         self.with(name, size, false)
     }
 
-    /// All guests have the same one; `size` in MiB.
+    /// All guests have the same one; `size` in MiB. What one guest partitions another sees after `blockdev --rereadpt`.
     #[must_use]
     pub fn shared(self, name: &str, size: u64) -> Self {
         self.with(name, size, true)

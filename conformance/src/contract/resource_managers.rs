@@ -135,6 +135,8 @@ fn attributes(
     let key = value(primary).or_else(|| match required(&trial.subject.metadata).as_slice() {
         [] => Some("r1".to_owned()),
         [only] => value(only),
+        // rgmanager's own: what a service calls the resource.
+        _ if primary == "name" => Some("r1".to_owned()),
         _ => None,
     });
     let key = key.ok_or_else(|| Stop::CannotJudge(format!("give rgmanager's {primary} with --param")))?;

@@ -3,10 +3,11 @@
 use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
-const KERNEL_FACING: [(&str, &str); 17] = [
+const KERNEL_FACING: [(&str, &str); 18] = [
     ("agents/src/net/announce.rs", "raw sockets"),
     ("agents/src/net/netlink", "netlink sockets"),
     ("agents/src/net/netlink.rs", "netlink sockets"),
+    ("agents/src/bin/multipath_resize/kernel.rs", "ioctl(2) of disks and partitions"),
     ("agents/src/detached.rs", "fork and setsid of the announcer"),
     ("agents/src/net/multicast_mac.rs", "ioctl on a socket"),
     ("agents/tests", "namespaces, raw sockets"),

@@ -24,7 +24,8 @@ open() { # name table lvm mapped
     F=$P; [ $L = lvm ] && F=/dev/vg-$N/lv
     mkdir -p /mnt/$N
 }
-paths() { [ $1 = plain ] || { multipathd; wait_for 'multipathd show status >/dev/null 2>&1'; }; }
+# After a power cut LVM may have been faster than multipathd, and have a path for itself.
+paths() { [ $1 = plain ] || { udevadm settle; vgchange -qq -an >/dev/null 2>&1 || :; multipathd; wait_for 'multipathd show status >/dev/null 2>&1'; }; }
 make() { # file system
     case $T in
         mbr) printf 'label: dos\nstart=2048,type=83\n' | sfdisk -q --no-reread --force $D 2>/dev/null ;;

@@ -24,8 +24,13 @@ open() { # name table lvm mapped
     F=$P; [ $L = lvm ] && F=/dev/vg-$N/lv
     mkdir -p /mnt/$N
 }
-# After a power cut LVM may have been faster than multipathd, and have a path for itself.
-paths() { [ $1 = plain ] || { udevadm settle; vgchange -qq -an >/dev/null 2>&1 || :; multipathd; wait_for 'multipathd show status >/dev/null 2>&1'; }; }
+# After a power cut LVM was faster than multipathd, and has a path for itself; by now its filter keeps it from that.
+paths() {
+    [ $1 = plain ] && return
+    udevadm settle
+    for map in $(dmsetup ls | grep -o '^vg[^[:space:]]*'); do dmsetup remove --retry $map; done
+    multipathd; wait_for 'multipathd show status >/dev/null 2>&1'
+}
 make() { # file system
     case $T in
         mbr) printf 'label: dos\nstart=2048,type=83\n' | sfdisk -q --no-reread --force $D 2>/dev/null ;;
@@ -171,6 +176,9 @@ fn cut_in(test: &str, mapped: bool, lvm: bool, table: &str, kind: &str, steps: &
     let disks = Disks::none().own("data", 400).paths(if mapped { 2 } else { 1 });
     let [guest] = lab.guests(["n1"], &disks).unwrap();
     guest.put("/etc/multipath.conf", MULTIPATH).unwrap();
+    if mapped {
+        guest.put("/etc/lvm/lvmlocal.conf", "devices { global_filter = [ \"r|^/dev/sd|\" ] }\n").unwrap();
+    }
     let (way, top) = (if mapped { "mapped" } else { "plain" }, if lvm { "lvm" } else { "fs" });
     let open = format!("open data {table} {top} {way}");
     run(&guest, &format!("paths {way}; {open}; make {kind}"));

@@ -310,13 +310,12 @@ impl Drbd {
 
     fn check_version(&self, cx: &Cx) -> Result<(), Fault> {
         let loaded = cx.run_checked(&Cmd::new("drbdadm").arg("--version"))?.stdout_text();
-        let version = match version::Version::of_drbdadm(&loaded) {
-            Some(version) => version,
-            None => {
-                let told = cx.run(&Cmd::new("modinfo").args(["-F", "version", "drbd"]))?;
-                version::Version::of_modinfo(&told.stdout_text())
-                    .ok_or_else(|| Fault::installed("this kernel has no module drbd"))?
-            }
+        let version = if let Some(version) = version::Version::of_drbdadm(&loaded) {
+            version
+        } else {
+            let told = cx.run(&Cmd::new("modinfo").args(["-F", "version", "drbd"]))?;
+            version::Version::of_modinfo(&told.stdout_text())
+                .ok_or_else(|| Fault::installed("this kernel has no module drbd"))?
         };
         if let Some(least) = self.params.require_drbd_module_version_ge.filter(|least| version < *least) {
             return Err(Fault::installed(format!("DRBD {version} is older than {least}, which is required")));
@@ -378,10 +377,10 @@ impl Drbd {
             // A peer that has died is primary for DRBD until its pings go unanswered.
             cx.sleep(PAUSE);
         }
-        if self.params.connect_only_after_promote {
-            if let Err(fault) = self.tell(cx, &["adjust"]) {
-                cx.warn(fault.context("promoted, but not connected").reason());
-            }
+        if self.params.connect_only_after_promote
+            && let Err(fault) = self.tell(cx, &["adjust"])
+        {
+            cx.warn(fault.context("promoted, but not connected").reason());
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use ocf_lib::resource::prelude::*;
 use std::time::Duration;
 
 params! {
+    #[allow(clippy::struct_excessive_bools, reason = "upstream's parameters")]
     pub struct Params {
         pub drbd_resource: Word => param("drbd_resource").required().unique("drbd_resource").short("Name of the DRBD resource")
             .long("The resource's name in DRBD's configuration."),

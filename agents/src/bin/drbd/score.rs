@@ -46,7 +46,7 @@ pub fn healthy_primary(resource: &Resource) -> Option<&Connection> {
 pub fn score(resource: &Resource, steps: Steps) -> Score {
     match rule(resource, steps) {
         Score::Of(value) if value <= 0 => Score::Never,
-        told => told,
+        told @ (Score::Keep | Score::Never | Score::Of(_)) => told,
     }
 }
 

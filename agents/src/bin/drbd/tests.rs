@@ -243,7 +243,7 @@ fn promote_without_current_data_fails_once_and_not_at_once() {
     let before = cx.left_or(FAR);
     let fault = drbd.promote(&cx).unwrap_err();
     assert!(fault.reason().contains("no current data") && fault.reason().contains("Need access"), "{fault}");
-    let took = before - cx.left_or(FAR);
+    let took = before.saturating_sub(cx.left_or(FAR));
     assert_eq!(took, SLOWEST_FAILURE);
 }
 

@@ -5,10 +5,10 @@ fn of(ours: &str, role: &str, peers: &[&str]) -> Score {
     let mut text = format!("exists resource name:r role:{role}\nexists device name:r minor:0 {ours}\n");
     for (id, disk) in peers.iter().enumerate() {
         let connection = if *disk == "DUnknown" { "Connecting" } else { "Connected" };
-        text += &format!(
+        text.push_str(&format!(
             "exists connection name:r peer-node-id:{id} connection:{connection} role:Secondary\n\
              exists peer-device name:r peer-node-id:{id} volume:0 peer-disk:{disk}\n"
-        );
+        ));
     }
     let steps = Steps::from_param("1 10 1000 10000").unwrap();
     score(&parse(&(text + "exists -\n"), "r").unwrap().unwrap(), steps)

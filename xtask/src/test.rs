@@ -9,13 +9,17 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 32] = [
     "bridge-utils",
+    "btrfs-progs",
     "cluster-glue",
     "corosync",
     "crmsh",
+    "e2fsprogs",
     "ethtool",
+    "fdisk",
     "fence-agents",
+    "gdisk",
     "ipmitool",
     "iproute2",
     "iptables",
@@ -37,6 +41,7 @@ const PACKAGES: [&str; 27] = [
     "tcpdump",
     "tgt",
     "util-linux",
+    "xfsprogs",
 ];
 
 pub fn command(name: &'static str, about: &'static str) -> Command {

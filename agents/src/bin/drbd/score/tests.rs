@@ -2,14 +2,15 @@ use super::*;
 use crate::events::parse;
 
 fn of(ours: &str, role: &str, peers: &[&str]) -> Score {
-    let mut text = format!("exists resource name:r role:{role}\nexists device name:r minor:0 {ours}\n");
-    for (id, disk) in peers.iter().enumerate() {
+    let line = |(id, disk): (usize, &&str)| {
         let connection = if *disk == "DUnknown" { "Connecting" } else { "Connected" };
-        text.push_str(&format!(
+        format!(
             "exists connection name:r peer-node-id:{id} connection:{connection} role:Secondary\n\
              exists peer-device name:r peer-node-id:{id} volume:0 peer-disk:{disk}\n"
-        ));
-    }
+        )
+    };
+    let own = format!("exists resource name:r role:{role}\nexists device name:r minor:0 {ours}\n");
+    let text = std::iter::once(own).chain(peers.iter().enumerate().map(line)).collect::<String>();
     let steps = Steps::from_param("1 10 1000 10000").unwrap();
     score(&parse(&(text + "exists -\n"), "r").unwrap().unwrap(), steps)
 }

@@ -22,8 +22,8 @@ const NEEDS: [(&str, &str); 5] = [
     ("nft", "nftables"),
 ];
 
-/// What has to have a disk to be started, which no trial's host has: its life is judged in the lab (tests/tests/lab_resize.rs).
-const LAB: [&str; 1] = ["multipath-resize"];
+/// What has to have a disk to be started, which no trial's host has: its life is judged in the lab (`cargo xtask lab`).
+const LAB: [&str; 2] = ["drbd", "multipath-resize"];
 
 #[test]
 fn finds_nothing_in_ours() {

@@ -90,6 +90,9 @@ fn rgmanager(trial: &mut Trial<'_>) -> Result<(), Stop> {
     };
     let kind = root.attribute("name").unwrap_or_default();
     for way in trial.ways {
+        // What cannot be started here at all says nothing about the manager.
+        started(trial, way)?;
+        need(trial, &super::resource_ways::call(trial, "stop", way), &[0], "stop of what runs")?;
         let (key, given) = attributes(trial, &parameters, primary, way)?;
         let with = |action: &str| {
             Call::new(&link)

@@ -52,6 +52,7 @@ impl Agent for Drbd {
         .actions(&[
             action(Verb::Start, 240),
             action(Verb::Reload, 30),
+            action(Verb::ReloadAgent, 30),
             action(Verb::Promote, 90),
             action(Verb::Demote, 90),
             action(Verb::Notify, 90),

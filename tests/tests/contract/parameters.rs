@@ -26,6 +26,11 @@ pub fn only_in_the_lab(name: &str) -> bool {
     TABLE.lines().any(|line| line.strip_prefix("lab:") == Some(name))
 }
 
+/// Whether an agent takes any text for its numbers, as the original does (a line `any-number:NAME`).
+pub fn takes_any_number(name: &str) -> bool {
+    TABLE.lines().any(|line| line.strip_prefix("any-number:") == Some(name))
+}
+
 /// Names in the table that no subject has: left-overs.
 pub fn unknown(known: &[&str]) -> Vec<String> {
     let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -40,7 +40,7 @@ fn finds_nothing_in_ours() {
         all.partition(|agent| LAB.contains(&agent.name.as_str()));
     for agent in lab {
         let output = Command::new(subjects.tree.join("usr/bin/ringfence-conformance"))
-            .args(["check", "--jobs", "4"])
+            .args(["check", "--jobs", "8"])
             .arg(&agent.file)
             .output()
             .unwrap();
@@ -51,7 +51,7 @@ fn finds_nothing_in_ours() {
     }
     let report = tempfile::NamedTempFile::new().unwrap();
     let output = Command::new(subjects.tree.join("usr/bin/ringfence-conformance"))
-        .args(["check", "--format", "json", "--jobs", "4", "--output"])
+        .args(["check", "--format", "json", "--jobs", "8", "--output"])
         .arg(report.path())
         .args(agents.iter().map(|agent| &agent.file))
         .output()

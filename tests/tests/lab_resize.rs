@@ -1,6 +1,12 @@
 //! `multipath-resize` on real disks that grow while they are written to: every layout, and a power cut in every step.
 #![cfg(feature = "lab")]
-#![allow(clippy::unwrap_used, reason = "a test's helper functions are tests too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test's helper functions are tests too"
+)]
 
 use ringfence_tests::lab::{Disks, Guest, Lab, Needs};
 use std::time::{Duration, Instant};
@@ -141,7 +147,7 @@ fn volumes_on_multipath_grow() {
 }
 
 /// A disk that LIO offers to its own host, and that says nothing when it grows: only READ CAPACITY knows.
-const SILENT: &str = r#"
+const SILENT: &str = r"
 C=/sys/kernel/config/target; S=/dev/$(basename $(readlink -f /dev/lab/data))
 mkdir -p $C/core/iblock_0/d0; echo udev_path=$S >$C/core/iblock_0/d0/control
 echo 11111111-2222-3333-4444-555555555555 >$C/core/iblock_0/d0/wwn/vpd_unit_serial; echo 1 >$C/core/iblock_0/d0/enable
@@ -150,7 +156,7 @@ mkdir -p $T/lun/lun_0; ln -s $C/core/iblock_0/d0 $T/lun/lun_0/x
 wait_for 'grep -l LIO-ORG /sys/block/sd*/device/vendor >/dev/null 2>&1'; udevadm settle
 X=$(basename $(dirname $(dirname $(grep -l LIO-ORG /sys/block/sd*/device/vendor))))
 mkfs.ext4 -q /dev/$X; mkdir -p /mnt/data; mount /dev/$X /mnt/data; echo $X
-"#;
+";
 
 #[test]
 fn a_disk_that_says_nothing_is_asked() {

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub const COMMAND: Duration = Duration::from_secs(60);
 /// Name, addresses, shares, disks: a second on an idle host.
 const WAKING: Duration = Duration::from_secs(180);
+/// Run at every power on, if it was put there.
+const BOOT: &str = "/etc/lab/boot";
 /// What a command may take longer than its time before the guest counts as hung.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,8 @@ pub struct Guest {
     /// What [`Self::put`] has written: a restored guest gets it again.
     files: Mutex<Vec<(String, String, u32)>>,
     commands: AtomicU32,
+    /// Power is on, and it does not answer yet.
+    coming: AtomicBool,
 }
 
 /// A command that is running in a guest.
@@ -67,6 +71,7 @@ impl Guest {
             machine: Mutex::new(None),
             files: Mutex::default(),
             commands: AtomicU32::new(0),
+            coming: AtomicBool::new(false),
         }
     }
 
@@ -175,7 +180,8 @@ impl Guest {
         self.run_within(limit, &script)
     }
 
-    /// Writes a file (mode 644) in the guest, and again whenever the guest is powered on.
+    /// Writes a file (mode 644) in the guest, and again whenever the guest is powered on. The file `/etc/lab/boot` ([`Self::put_mode`]
+    /// 755) is run then, before the daemons of a cluster: what an administrator has enabled at boot.
     ///
     /// # Errors
     /// As of [`Self::run`], and when it cannot be written.
@@ -231,8 +237,11 @@ impl Guest {
         self.note("== power on");
         let member = self.member.lock().unwrap_or_else(PoisonError::into_inner).take();
         let snapshot = member.as_ref().unwrap_or(&self.lab.snapshot);
-        let machine = Machine::restore(&self.plan, &self.lab.place, snapshot)?;
-        self.wake(machine)?;
+        self.coming.store(true, Ordering::Relaxed);
+        let woken =
+            Machine::restore(&self.plan, &self.lab.place, snapshot).and_then(|machine| self.wake(machine));
+        self.coming.store(false, Ordering::Relaxed);
+        woken?;
         if self.joins && member.is_none() { pair::start(self) } else { Ok(()) }
     }
 
@@ -240,6 +249,17 @@ impl Guest {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.machine().as_mut().is_some_and(Machine::is_running)
+    }
+
+    /// True from [`Self::power_on`] until it answers.
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        self.coming.load(Ordering::Relaxed)
+    }
+
+    /// The end of its addresses, and its place on the bridge: 1 to 3.
+    pub(crate) fn number(&self) -> u8 {
+        self.plan.number
     }
 
     /// Plugs the network cable, or pulls it: the guest sees the carrier go, and nothing gets through.
@@ -304,8 +324,11 @@ impl Guest {
         *self.machine() = Some(machine);
         woken.map_err(|why| why.with(&self.console()))?;
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (path, text, mode) in files {
-            self.write(&path, &text, mode)?;
+        for (path, text, mode) in &files {
+            self.write(path, text, *mode)?;
+        }
+        if files.iter().any(|(path, ..)| path == BOOT) {
+            self.run(BOOT)?.ok()?;
         }
         Ok(())
     }

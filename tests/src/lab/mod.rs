@@ -31,7 +31,8 @@
 //! * The network: n1 is 10.55.0.11, n2 10.55.0.12, the host 10.55.0.1 ([`Lab::host`]); [`Guest::link`] pulls the cable.
 //! * The project's agents are in `/usr/lib/ocf/resource.d/ringfence` and `/usr/sbin` when [`Needs::agents`] says so; upstream's are
 //!   where Debian has them. [`Guest::agent`] calls either.
-//! * With [`Needs::cluster`] two guests are a running Pacemaker cluster; with [`Needs::zfs`] a guest has OpenZFS.
+//! * With [`Needs::cluster`] two guests are a running Pacemaker cluster, a third one its client; [`bmc`] gives them power that a
+//!   fence agent can cut; [`Writer`] is a client that counts what was acknowledged. With [`Needs::zfs`] a guest has OpenZFS.
 //! * `/host` is a folder of the host ([`Lab::share`]), the same in all guests.
 //!
 //! Everything lives in a network and a process namespace that the kernel ends with the test, also when it is killed; nothing of the
@@ -42,7 +43,9 @@
 )]
 
 mod agent;
+pub mod bmc;
 mod cache;
+mod client;
 mod debian;
 mod disks;
 mod failure;
@@ -61,6 +64,7 @@ mod snapshot;
 mod tool;
 mod zfs;
 
+pub use client::{Writer, Written};
 pub use debian::{Sources, backports};
 pub use disks::Disks;
 pub use failure::LabError;

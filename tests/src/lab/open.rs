@@ -11,7 +11,7 @@ use crate::subjects;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -49,7 +49,8 @@ impl Needs {
         self
     }
 
-    /// The guests, who must be `n1` and `n2`, are a Pacemaker cluster when the test gets them: both online, no resource, no fencing.
+    /// The first two guests, who must be `n1` and `n2`, are a Pacemaker cluster when the test gets them: both online, no resource, no
+    /// fencing. A third one is their client.
     #[must_use]
     pub fn cluster(mut self) -> Self {
         self.cluster = true;
@@ -150,7 +151,7 @@ impl Lab {
         if !(1..=3).contains(&N) {
             return Err(LabError::Refused(format!("a lab has 1 to 3 guests, not {N}")));
         }
-        if self.cluster.is_some() && names.as_slice() != pair::NODES.as_slice() {
+        if self.cluster.is_some() && !names.starts_with(&pair::NODES) {
             return Err(LabError::Refused(format!("a cluster's nodes are {}", pair::NODES.join(" and "))));
         }
         let folder = self.shared.folder.path();
@@ -175,7 +176,8 @@ impl Lab {
                 host: folder.join("host"),
                 tree: self.tree.clone(),
             };
-            let member = self.cluster.as_ref().map(|folder| folder.join(name));
+            let node = pair::NODES.contains(name);
+            let member = self.cluster.as_ref().filter(|_| node).map(|folder| folder.join(name));
             let files = disks.disks.iter().map(|disk| self.file(disk, name)).collect::<Result<_, _>>()?;
             guests.push(Guest::new(name, plan, Arc::clone(&self.shared), files, member));
         }
@@ -229,6 +231,11 @@ impl Lab {
             output.status,
             words.join("\n")
         )))
+    }
+
+    /// Starts a program of the host in the guests' network; it ends with the lab at the latest.
+    pub(crate) fn spawn(&self, command: &mut Command) -> Result<Child, LabError> {
+        self.shared.place.spawn(command)
     }
 
     /// The folder of the host that every guest sees as `/host`: to hand files in and out.

@@ -6,7 +6,7 @@ use crate::{manpage, switch, workspace};
 use clap::{ArgMatches, Command};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const BEGIN: &str = "<!-- agents:begin -->";
 const END: &str = "<!-- agents:end -->";
@@ -103,6 +103,8 @@ fn wanted(agents: &[Built]) -> Result<BTreeMap<PathBuf, String>, String> {
     let readme = root.join("README.md");
     let now = fs::read_to_string(&readme).unwrap_or_else(|_| format!("# Ringfence\n\n{BEGIN}\n{END}\n"));
     files.insert(readme, with_table(&now, &table(agents))?);
+    let judge = built::judge(Profile::Dev)?;
+    files.insert(root.join("man/ringfence-conformance.1"), judges_manual(&judge)?);
     for agent in agents {
         files.insert(root.join("man").join(page_name(agent)), manual(agent));
         if agent.kind == Kind::Fence {
@@ -110,6 +112,11 @@ fn wanted(agents: &[Built]) -> Result<BTreeMap<PathBuf, String>, String> {
         }
     }
     Ok(files)
+}
+
+/// The manual page of the judge, in its own words.
+pub fn judges_manual(judge: &Path) -> Result<String, String> {
+    crate::process::output_of(crate::process::command(judge).arg("__manual"))
 }
 
 fn page_name(agent: &Built) -> String {

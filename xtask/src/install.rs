@@ -13,6 +13,7 @@ const RESOURCE_AGENTS: &str = "usr/lib/ocf/resource.d/ringfence";
 const FENCE_AGENTS: &str = "usr/sbin";
 /// The program that judges agents, ours and anybody's.
 const JUDGE: &str = "usr/bin/ringfence-conformance";
+const JUDGES_MANUAL: &str = "usr/share/man/man1/ringfence-conformance.1";
 const EXTERNAL_PLUGINS: &str = "usr/lib/stonith/plugins/external";
 
 pub fn command() -> Command {
@@ -46,9 +47,12 @@ pub fn install(destdir: &Path, profile: Profile) -> Result<Vec<PathBuf>, String>
     }
     let judge = built::judge(profile)?;
     let program = fs::read(&judge).map_err(|why| format!("{}: {why}", judge.display()))?;
-    let path = destdir.join(JUDGE);
-    workspace::replace(&path, &program, 0o755)?;
-    done.push(path);
+    let manual = generate::judges_manual(&judge)?;
+    for (file, content, mode) in [(JUDGE, program, 0o755), (JUDGES_MANUAL, manual.into_bytes(), 0o644)] {
+        let path = destdir.join(file);
+        workspace::replace(&path, &content, mode)?;
+        done.push(path);
+    }
     Ok(done)
 }
 

@@ -368,6 +368,20 @@ mod tests {
         assert!(commands.borrow().is_empty());
     }
 
+    /// resource-agents 2206, 2213: a healthy pool failed its monitor while its devices were being opened.
+    #[test]
+    fn a_passing_state_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("kstat/tank")).unwrap();
+        let probe = |states: &[&str]| {
+            let bench = Bench::new("ZFS", Verb::Monitor);
+            let bench = states.iter().fold(bench, |bench, state| bench.answer("zpool", 0, state, ""));
+            agent(root.path(), None).probe(&bench.into_cx()).unwrap()
+        };
+        assert_eq!(probe(&["OFFLINE\n", "UNAVAIL\n", "", "ONLINE\n"]), State::Running);
+        assert!(matches!(probe(&["OFFLINE\n"; 100]), State::Failed(_)), "but not for ever");
+    }
+
     #[test]
     fn zfs_fuse_is_asked_through_its_tool() {
         let root = tempfile::tempdir().unwrap();

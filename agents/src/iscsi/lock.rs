@@ -135,6 +135,27 @@ mod tests {
         assert!(directory.join("pid").exists(), "it is still the other's");
     }
 
+    /// resource-agents 917: with a lock that did not lock, two actions changed the same table at once.
+    #[test]
+    fn two_never_hold_it_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = std::sync::atomic::AtomicU32::new(0);
+        let count = || {
+            for _ in 0..20 {
+                // The clock of a call stands still, so it may find the other's lock at its deadline: once more then.
+                let Ok(held) = Held::take(&call(folder.path())) else { continue };
+                assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0, "both are in");
+                std::thread::sleep(Duration::from_millis(1));
+                inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                drop(held);
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(count);
+            threads.spawn(count);
+        });
+    }
+
     #[test]
     fn what_the_dead_have_left_is_taken_over() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,17 @@
 //! The report for a person: agent by agent, findings with their evidence, one line of counts.
 
 use super::counts;
+use crate::case::BEYOND;
 use crate::run::Outcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
+    let more: BTreeSet<String> = crate::suite::all()
+        .into_iter()
+        .filter(|case| case.tags.iter().any(|tag| tag == BEYOND))
+        .map(|case| case.id)
+        .collect();
     let mut text = String::new();
     let mut agent = None;
     for outcome in outcomes {
@@ -18,7 +24,12 @@ pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
             agent = Some(&outcome.path);
         }
         let why = outcome.verdict.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-        let _ = writeln!(text, "  {} {}{why}", outcome.verdict.verdict, outcome.case);
+        let beyond = if outcome.is_broken() && more.contains(&outcome.case) {
+            " (asks for more than the standard)"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "  {} {}{beyond}{why}", outcome.verdict.verdict, outcome.case);
         for finding in &outcome.verdict.findings {
             let _ = writeln!(text, "    {}", finding.what);
             for line in finding.evidence.iter().flat_map(|evidence| evidence.lines()) {
@@ -36,4 +47,30 @@ pub(super) fn write(outcomes: &[Outcome], verbose: bool) -> String {
     let (held, broken, unjudged, others) = counts(outcomes);
     let _ = writeln!(text, "{held} held, {broken} broken, {unjudged} not judged, {others} do not apply");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::case::{Finding, Verdict};
+    use crate::run::Outcome;
+
+    #[test]
+    fn what_no_standard_asks_is_told_apart() {
+        let broken = |case: &str| Outcome {
+            agent: "x".to_owned(),
+            path: "/x".into(),
+            case: case.to_owned(),
+            seconds: 0.1,
+            verdict: Verdict::Broken(vec![Finding { what: "it is 5".to_owned(), evidence: None }]).into(),
+        };
+        let text = super::write(
+            &[broken("resource/probe-parameter-missing"), broken("resource/unknown-action")],
+            false,
+        );
+        assert!(
+            text.contains("broken resource/probe-parameter-missing (asks for more than the standard)\n"),
+            "{text}"
+        );
+        assert!(text.contains("broken resource/unknown-action\n"), "{text}");
+    }
 }

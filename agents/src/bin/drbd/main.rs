@@ -10,6 +10,7 @@
 
 mod events;
 mod holders;
+mod kernel_log;
 mod located;
 mod params;
 mod score;
@@ -17,7 +18,7 @@ mod standing;
 mod tool;
 mod version;
 
-use events::{Resource, Role};
+use events::{Disk, Resource, Role};
 use ocf_lib::cmd::Cmd;
 use ocf_lib::resource::cluster::{Notification, When, node_name};
 use ocf_lib::resource::prelude::*;
@@ -37,6 +38,8 @@ struct Drbd {
     params: Params,
     /// What the last probe saw; the score is made of it.
     seen: RefCell<Option<Resource>>,
+    /// How an administrator calls drbdadm with the same configuration.
+    by_hand: String,
 }
 
 impl Agent for Drbd {
@@ -62,7 +65,11 @@ impl Agent for Drbd {
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {
-        Self { params, seen: RefCell::new(None) }
+        let by_hand = match params.drbdconf.0.as_str() {
+            "/etc/drbd.conf" => "drbdadm".to_owned(),
+            other => format!("drbdadm -c {other}"),
+        };
+        Self { params, seen: RefCell::new(None), by_hand }
     }
 
     fn check(&self, cx: &Cx) -> Result<(), Fault> {
@@ -133,7 +140,7 @@ impl Agent for Drbd {
 
     fn probe(&self, cx: &Cx) -> Result<State, Fault> {
         let seen = self.look(cx)?;
-        let state = standing::state(self.name(), seen.as_ref(), self.params.report_degraded);
+        let state = standing::state(&self.told(seen.as_ref()), seen.as_ref(), self.params.report_degraded);
         *self.seen.borrow_mut() = seen;
         Ok(state)
     }
@@ -149,9 +156,17 @@ impl Agent for Drbd {
         // A disk that was grown while DRBD was down has its metadata at the old end. Fails if nothing has grown or none is there;
         // attaching tells better what is wrong.
         let _ = cx.run(&self.adm("check-resize"))?;
-        self.tell(cx, &["--skip-net", "adjust"])?;
-        if self.params.connect_only_after_promote {
-            return Ok(());
+        if is_84() {
+            // Its drbdadm knows no --skip-net. adjust attaches first, and does not connect if that failed.
+            if self.params.connect_only_after_promote {
+                return self.attach(cx);
+            }
+        } else {
+            // 9 connects first if it may.
+            self.tell(cx, &["--skip-net", "adjust"])?;
+            if self.params.connect_only_after_promote {
+                return Ok(());
+            }
         }
         self.tell(cx, &["adjust"])?;
         self.wait_for_peers(cx)
@@ -240,7 +255,7 @@ impl Agent for Drbd {
     fn observed(&self, cx: &Cx, _: &State) {
         let seen = self.seen.borrow();
         let Some(resource) = seen.as_ref().filter(|_| !cx.is_probe()) else { return };
-        if let Some(why) = standing::loneliness(self.name(), resource) {
+        if let Some(why) = standing::loneliness(&self.told(Some(resource)), resource) {
             cx.warn(why);
         }
         if self.params.unfence_if_all_uptodate && standing::all_is_well(resource) {
@@ -277,6 +292,29 @@ impl Agent for Drbd {
 impl Drbd {
     fn name(&self) -> &str {
         &self.params.drbd_resource.0
+    }
+
+    /// What messages tell of; the kernel's log is read only if it can matter.
+    fn told(&self, seen: Option<&Resource>) -> standing::Told<'_> {
+        let alone = seen.and_then(|resource| {
+            resource.connections.iter().find(|peer| peer.stands_alone()).map(|peer| (resource, peer))
+        });
+        let parting = alone.map_or(kernel_log::Parting::Unknown, |(resource, peer)| {
+            kernel_log::parting(&kernel_messages(), self.name(), &minors(resource), &peer.peer)
+        });
+        standing::Told { name: self.name(), adm: &self.by_hand, parting }
+    }
+
+    /// What 8.4 does before it connects. Each step but the last is fine with what is there already.
+    fn attach(&self, cx: &Cx) -> Result<(), Fault> {
+        self.tell(cx, &["new-resource"])?;
+        self.tell(cx, &["new-minor"])?;
+        let attached = self.tell(cx, &["attach"]);
+        let complete = |seen: &Resource| seen.devices.iter().all(|device| device.disk != Disk::Diskless);
+        match attached {
+            Err(_) if self.look(cx)?.as_ref().is_some_and(complete) => Ok(()),
+            result => result,
+        }
     }
 
     fn adm(&self, word: &str) -> Cmd {
@@ -398,10 +436,31 @@ impl Drbd {
 
 /// With what keeps it from being done.
 fn refused(what: &str, name: &str, words: &str, resource: &Resource) -> Fault {
-    let minors: Vec<u32> = resource.devices.iter().map(|device| device.minor).collect();
-    let holders = holders::of(&minors);
-    let by = if holders.is_empty() { String::new() } else { format!(" (in use: {})", holders.join(", ")) };
+    let holders = holders::of(&minors(resource));
+    let lives_on_us = |peer: &&events::Connection| peer.role == Role::Primary && !peer.all_up_to_date();
+    let by = if let Some(peer) = resource.connections.iter().find(lives_on_us) {
+        format!(" ({} is primary and has no current data of its own)", peer.peer)
+    } else if holders.is_empty() {
+        String::new()
+    } else {
+        format!(" (in use: {})", holders.join(", "))
+    };
     Fault::generic(format!("{name} {what}{by}: {words}"))
+}
+
+fn minors(resource: &Resource) -> Vec<u32> {
+    resource.devices.iter().map(|device| device.minor).collect()
+}
+
+/// Whether the module that is loaded, or built in, is 8.4: drbdadm then is another program with other options.
+#[cfg(not(test))]
+fn is_84() -> bool {
+    std::fs::read_to_string("/sys/module/drbd/version").is_ok_and(|version| version.starts_with("8."))
+}
+
+#[cfg(not(test))]
+fn kernel_messages() -> String {
+    kernel_log::read("/dev/kmsg")
 }
 
 /// Whether the kernel has DRBD: its proc file, its module, or what udev made for its devices.
@@ -433,7 +492,7 @@ fn main() -> ExitCode {
 }
 
 #[cfg(test)]
-use tests::is_loaded;
+use tests::{is_84, is_loaded, kernel_messages};
 
 #[cfg(test)]
 mod tests;

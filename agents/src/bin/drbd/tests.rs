@@ -4,6 +4,18 @@ use std::cell::Cell;
 
 thread_local! {
     static LOADED: Cell<bool> = const { Cell::new(true) };
+    static OLD: Cell<bool> = const { Cell::new(true) };
+    static LOG: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// So is which one it is, as long as it is there at all.
+pub fn is_84() -> bool {
+    OLD.get()
+}
+
+/// And what its log says.
+pub fn kernel_messages() -> String {
+    LOG.get().to_owned()
 }
 
 /// Whether the module is there is the test's to say.
@@ -33,6 +45,8 @@ struct Run {
 
 fn bench(verb: Verb) -> Bench {
     LOADED.set(true);
+    OLD.set(true);
+    LOG.set("");
     Bench::new("drbd", verb)
         .recurring()
         .param("drbd_resource", "r0")
@@ -115,24 +129,41 @@ fn half_configured_is_a_failure() {
     assert_eq!(run(events(bench(Verb::Monitor), &dead)).code, 9);
 }
 
+const ASKED: &str =
+    "drbd r0: conn( Connected -> Disconnecting ) \ndrbd r0: conn( Disconnecting -> StandAlone ) \n";
+const LOSE: &str =
+    "LOST: drbdadm disconnect r0; drbdadm secondary r0 && drbdadm connect --discard-my-data r0";
+
 #[test]
 fn a_split_brain_is_reported_with_the_way_out_and_the_primary_serves_on() {
-    let ran = run(events(bench(Verb::Monitor).param("report_degraded", "true"), SPLIT));
-    assert_eq!(ran.code, 191);
-    for words in [
-        "split brain",
-        "LOST: drbdadm secondary r0 && drbdadm connect --discard-my-data r0.",
-        "drbdadm connect r0",
-    ] {
-        assert!(ran.reason.contains(words), "{}", ran.reason);
-    }
-    assert!(ran.asked.iter().all(|asked| !asked.contains("discard")));
+    let told = |log: &'static str| {
+        let bench = events(bench(Verb::Monitor).param("report_degraded", "true"), SPLIT);
+        LOG.set(log);
+        // The recording's commands are without the configuration's path.
+        let mut ran = run(bench);
+        assert_eq!(ran.code, 191);
+        assert!(ran.asked.iter().all(|asked| !asked.contains("discard")));
+        while let Some(at) = ran.reason.find(" -c /") {
+            let end = ran.reason[at + 4..].find(' ').unwrap();
+            ran.reason.replace_range(at..at + 4 + end, "");
+        }
+        ran.reason
+    };
+    let split = told("block drbd0: Split-Brain detected but unresolved, dropping connection!\n");
+    assert!(split.starts_with("split brain: r0") && split.contains(LOSE), "{split}");
+    assert!(split.ends_with("on the other: drbdadm connect r0"), "{split}");
+    let asked = told(ASKED);
+    assert!(asked.ends_with("drbdadm connect r0") && !asked.contains("split brain"), "{asked}");
+    let unknown = told("");
+    assert!(unknown.contains("split brain or disconnected") && unknown.contains(LOSE), "{unknown}");
+    let other = told("block drbd0: Unrelated data, aborting!\n");
+    assert!(other.contains("Unrelated data") && !other.contains("discard"), "{other}");
 }
 
 #[test]
 fn start_attaches_connects_and_waits_for_the_peer() {
     let waiting = recording!("n1-02-up-WFConnection");
-    let bench = start().answer("drbdadm", 0, "", "").answer("drbdadm", 0, "", "");
+    let bench = start().answer("drbdadm", 0, "", "");
     let ran = run(events(events(events(bench, waiting), SECONDARY), SECONDARY));
     assert_eq!(ran.code, 0, "{}", ran.reason);
     assert_eq!(
@@ -142,7 +173,6 @@ fn start_attaches_connects_and_waits_for_the_peer() {
             "drbdadm --version",
             "drbdadm sh-dev r0",
             "drbdadm check-resize r0",
-            "drbdadm --skip-net adjust r0",
             "drbdadm adjust r0",
             "drbdsetup events2 --now r0",
             "drbdsetup events2 --now r0",
@@ -154,11 +184,53 @@ fn start_attaches_connects_and_waits_for_the_peer() {
 
 #[test]
 fn start_does_not_wait_or_connect_if_told() {
-    let bench = start().param("wfc_timeout", "").answer("drbdadm", 0, "", "").answer("drbdadm", 0, "", "");
+    let bench = start().param("wfc_timeout", "").answer("drbdadm", 0, "", "");
     assert_eq!(run(events(bench, recording!("n1-02-up-WFConnection"))).code, 0);
-    let bench = start().param("connect_only_after_promote", "true").answer("drbdadm", 0, "", "");
+    let bench = start().param("connect_only_after_promote", "true");
+    let bench = (0..3).fold(bench, |bench, _| bench.answer("drbdadm", 0, "", ""));
     let ran = run(events(bench, recording!("n2-14-StandAlone-Outdated")));
+    assert_eq!(ran.code, 0, "{}", ran.reason);
+    let steps = ["drbdadm new-resource r0", "drbdadm new-minor r0", "drbdadm attach r0"];
+    assert_eq!(ran.asked[4..7], steps);
+    assert!(!ran.asked.contains(&"drbdadm adjust r0".to_owned()), "{:?}", ran.asked);
+}
+
+#[test]
+fn what_is_attached_already_needs_not_be_attached() {
+    let bench = start().param("connect_only_after_promote", "true");
+    let bench = bench.answer("drbdadm", 0, "", "").answer("drbdadm", 0, "", "");
+    let bench = bench.answer("drbdadm", 20, "", "Device '0' is configured!\n");
+    let attached = recording!("n2-14-StandAlone-Outdated");
+    assert_eq!(run(events(events(bench, attached), attached)).code, 0);
+}
+
+#[test]
+fn nine_attaches_before_it_connects() {
+    let start = || {
+        let bench = start();
+        OLD.set(false);
+        bench.answer("drbdadm", 0, "", "")
+    };
+    let ran = run(events(events(start().answer("drbdadm", 0, "", ""), SECONDARY), SECONDARY));
+    assert_eq!(ran.code, 0, "{}", ran.reason);
+    assert_eq!(ran.asked[4..6], ["drbdadm --skip-net adjust r0", "drbdadm adjust r0"]);
+    let ran = run(events(start().param("connect_only_after_promote", "true"), SECONDARY));
     assert!(ran.code == 0 && !ran.asked.contains(&"drbdadm adjust r0".to_owned()), "{:?}", ran.asked);
+}
+
+#[test]
+fn stop_tells_of_a_primary_that_lives_on_this_disk() {
+    let peer = SECONDARY
+        .replace("connection:Connected role:Secondary", "connection:Connected role:Primary")
+        .replace("peer-disk:UpToDate", "peer-disk:Diskless");
+    assert!(peer.contains("role:Primary") && peer.contains("Diskless"));
+    let refused = "r0: State change failed: (-10) State change was refused by peer node\nadditional info from kernel:\n\
+                   failed to disconnect\n";
+    let bench = (0..3).fold(bench(Verb::Stop).timeout_ms(3_000), |bench, _| {
+        events(bench, &peer).answer("drbdsetup", 11, "", refused)
+    });
+    let ran = run(events(bench, &peer));
+    assert!(ran.code == 1 && ran.reason.contains("is primary and has no current data"), "{}", ran.reason);
 }
 
 #[test]

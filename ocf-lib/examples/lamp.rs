@@ -27,7 +27,8 @@ impl Agent for Lamp {
             action(Verb::Stop, 20),
             action(Verb::Monitor, 20).every(10).depth(0),
         ])
-        .commands(&[Command { word: "show", about: "says how bright it is", timeout: 5 }]);
+        .commands(&[Command { word: "show", about: "says how bright it is", timeout: 5 }])
+        .commands_in_json();
 
     fn new(params: Params, _: &Cx) -> Self {
         Self { socket: RunFile::new(params.socket.0), watts: params.watts }
@@ -47,6 +48,9 @@ impl Agent for Lamp {
 
     fn command(&self, cx: &Cx, _: &str, out: &mut dyn Write) -> Result<(), Fault> {
         let state = if self.probe(cx)? == State::Running { "on" } else { "off" };
+        if cx.wants_json() {
+            return Ok(writeln!(out, "{{\"state\":\"{state}\",\"watts\":{}}}", self.watts)?);
+        }
         Ok(writeln!(out, "{state}, {} watts", self.watts)?)
     }
 }

@@ -66,13 +66,16 @@ fn a_command_is_given_by_hand_with_its_parameters() {
     std::fs::write(&file, "").unwrap();
     assert_eq!(text(&call(&lamp(), &["show", &socket], &[]).stdout), "on, 40 watts\n");
 
+    let json = call(&lamp(), &["show", "--json", &socket], &[]);
+    assert_eq!((code(&json), text(&json.stdout).as_str()), (0, "{\"state\":\"on\",\"watts\":40}\n"));
+
     let misspelt = call(&lamp(), &["show", &socket, "wats=60"], &[]);
     let told = "wats=60 is no parameter: NAME=VALUE is, with one of socket, watts";
     assert_eq!((code(&misspelt), text(&misspelt.stderr).starts_with(told)), (2, true));
     let missing = call(&lamp(), &["show"], &[]);
     assert_eq!((code(&missing), text(&missing.stdout).as_str()), (6, ""));
     let usage = text(&call(&lamp(), &["usage"], &[]).stdout);
-    assert!(usage.contains("\nLamp show [NAME=VALUE ...]: says how bright it is\n"), "{usage}");
+    assert!(usage.contains("\nLamp show [--json] [NAME=VALUE ...]: says how bright it is\n"), "{usage}");
     assert_eq!(code(&call(&lamp(), &["command"], &[])), 3, "a word of the framework's own");
 }
 

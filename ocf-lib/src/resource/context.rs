@@ -53,6 +53,11 @@ impl Cx {
         self.env.get_nonempty(&format!("OCF_RESKEY_CRM_meta_{name}"))
     }
 
+    /// The caller wants JSON on stdout (OCF 1.1, section 4.3): of `validate-all`, and of commands by hand.
+    pub fn wants_json(&self) -> bool {
+        self.env.get("OCF_OUTPUT_FORMAT") == Some("json")
+    }
+
     /// A monitor with interval 0 or none: anything may be missing, and that is not a failure.
     pub fn is_probe(&self) -> bool {
         self.meta("interval").is_none_or(|interval| interval.trim().parse() == Ok(0u64))

@@ -86,6 +86,10 @@ fn call<A: Agent>(argv0: &OsString, args: &[OsString], env: Env) -> u8 {
 fn by_hand<A: Agent>(command: &Command, args: &[OsString], mut env: Env) -> u8 {
     for arg in args {
         let text = arg.to_string_lossy();
+        if text == "--json" && A::SPEC.commands_in_json {
+            env.set("OCF_OUTPUT_FORMAT".to_owned(), "json");
+            continue;
+        }
         let named =
             text.split_once('=').filter(|(name, _)| A::Params::PARAMS.iter().any(|p| p.name == *name));
         let Some((name, value)) = named else {
@@ -183,7 +187,7 @@ pub(crate) fn finish<A: Agent>(cx: &Cx) -> Verdict {
 
 fn validate_all<A: Agent>(cx: &Cx) -> Verdict {
     let findings = validate::findings::<A>(cx);
-    if cx.env().get("OCF_OUTPUT_FORMAT") == Some("json") {
+    if cx.wants_json() {
         print(&format!("{}\n", validate::as_json(cx.type_name, cx.check_level(), &findings)));
     }
     match findings.split_first() {
@@ -224,8 +228,10 @@ fn actions(spec: &Spec) -> impl Iterator<Item = &'static str> {
 
 fn usage(spec: &Spec) -> String {
     let words: Vec<&str> = actions(spec).collect();
-    let command =
-        |command: &Command| format!("{} {} [NAME=VALUE ...]: {}\n", spec.name, command.word, command.about);
+    let json = if spec.commands_in_json { "[--json] " } else { "" };
+    let command = |command: &Command| {
+        format!("{} {} {json}[NAME=VALUE ...]: {}\n", spec.name, command.word, command.about)
+    };
     let commands: String = spec.commands.iter().map(command).collect();
     format!(
         "usage: {} {{{}}}\n{commands}\n{}\n\nparameters are read from the environment, as OCF_RESKEY_<name>; \

@@ -112,6 +112,8 @@ pub struct Spec {
     /// Rows that are the agent's own; `meta-data` and `validate-all` need none. See [`Spec::rows`].
     pub actions: &'static [Action],
     pub commands: &'static [Command],
+    /// Whether the commands can answer in JSON.
+    pub commands_in_json: bool,
     /// Whether start and what changes the system need root (code 4 otherwise).
     pub needs_root: bool,
     pub rgmanager: Option<Rgmanager>,
@@ -128,6 +130,7 @@ impl Spec {
             long: "",
             actions: &[],
             commands: &[],
+            commands_in_json: false,
             needs_root: false,
             rgmanager: None,
             heartbeat: &[],
@@ -156,6 +159,13 @@ impl Spec {
     #[must_use]
     pub const fn commands(mut self, commands: &'static [Command]) -> Self {
         self.commands = commands;
+        self
+    }
+
+    /// With `--json` the commands answer in JSON: [`super::context::Cx::wants_json`] tells them.
+    #[must_use]
+    pub const fn commands_in_json(mut self) -> Self {
+        self.commands_in_json = true;
         self
     }
 

@@ -1,13 +1,14 @@
 //! Carries the steps out, one at a time: after each one everything is looked at anew, and the next step is what follows from that.
 
 use crate::discover::{discover, read_table};
-use crate::kernel;
 use crate::plan::{Plan, Step, plan};
-use crate::stack::{FsKind, Stack};
+use crate::stack::{Export, Exporter, FsKind, Stack};
 use crate::sysfs::Host;
+use crate::{exports, kernel};
 use ocf_lib::cmd::Cmd;
 use ocf_lib::resource::code::Fault;
 use ocf_lib::resource::context::Cx;
+use ringfence_agents::iscsi::{lio, tgt};
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -18,16 +19,9 @@ const MOST: usize = 64;
 const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Everything is seen and planned for the device, and nobody else has it.
+/// Everything is seen and planned for the device.
 pub fn prepare(host: &Host, device: &Path, extend: bool) -> Result<(Stack, Plan), Fault> {
     let stack = discover(host, device, extend)?;
-    let base = stack.part.as_ref().map_or(stack.disk(), |part| &part.name);
-    let used = !host.holders(base).is_empty() || host.mount_of(base)?.is_some();
-    if !used && host.is_claimed(base) {
-        return Err(Fault::args(format!(
-            "{base} belongs to something that is not a file system or LVM (DRBD, a target?): that is not grown here"
-        )));
-    }
     let plan = plan(&stack, extend)?;
     Ok((stack, plan))
 }
@@ -35,18 +29,53 @@ pub fn prepare(host: &Host, device: &Path, extend: bool) -> Result<(Stack, Plan)
 /// The program that a step needs.
 fn program(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Rescan { .. } | Step::Table { .. } | Step::Partition { label: None, .. } => None,
+        Step::Rescan { .. }
+        | Step::Table { .. }
+        | Step::Partition { label: None, .. }
+        | Step::Export { .. } => None,
+        Step::Vdev { .. } => Some("zpool"),
         Step::Map { .. } => Some("multipathd"),
         Step::Partition { .. } => Some("dmsetup"),
         Step::Pv { .. } => Some("pvresize"),
         Step::Lv { .. } => Some("lvextend"),
         Step::Refresh { .. } => Some("lvchange"),
-        Step::Fs(fs) => Some(match fs.kind {
-            FsKind::Ext => "resize2fs",
-            FsKind::Xfs => "xfs_growfs",
-            FsKind::Btrfs => "btrfs",
-        }),
+        Step::Fs(fs) => Some(grower(fs.kind)),
     }
+}
+
+/// The programs that growing the stack will take one day.
+pub fn programs(stack: &Stack, extend: bool) -> Vec<&'static str> {
+    let fs = stack.fs.as_ref().map(|fs| grower(fs.kind));
+    let all = [
+        stack.map.as_ref().map(|_| "multipathd"),
+        stack.part.as_ref().and_then(|part| part.label.as_ref()).map(|_| "dmsetup"),
+        stack.pv.as_ref().map(|_| "pvresize"),
+        stack.lv.as_ref().filter(|_| extend).map(|_| "lvextend"),
+        fs,
+        stack.vdev.as_ref().map(|_| "zpool"),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn grower(kind: FsKind) -> &'static str {
+    match kind {
+        FsKind::Ext => "resize2fs",
+        FsKind::Xfs => "xfs_growfs",
+        FsKind::Btrfs => "btrfs",
+    }
+}
+
+/// Every step has what it needs.
+pub fn possible(cx: &Cx, plan: &Plan) -> Result<(), Fault> {
+    for step in &plan.steps {
+        if let Some(program) = program(step) {
+            cx.needs(program)?;
+        }
+        if let Step::Export { export: Export { by: Exporter::Tgt { store, .. }, path, .. }, .. } = step {
+            tgt::check_growing(store, path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Grows what can grow; returns how many steps it took. `say` hears of each one before it is done.
@@ -59,7 +88,7 @@ pub fn apply(
 ) -> Result<usize, Fault> {
     let (_, mut plan) = prepare(host, device, extend)?;
     // Half a stack that has grown is no better than none: what is missing is said before anything is done.
-    plan.steps.iter().filter_map(program).try_for_each(|program| cx.needs(program))?;
+    possible(cx, &plan)?;
     for count in 0..MOST {
         let Some(step) = plan.steps.first().cloned() else { return Ok(count) };
         say(&step)?;
@@ -122,6 +151,11 @@ fn carry_out(cx: &Cx, host: &Host, step: &Step) -> Result<(), Fault> {
         Step::Refresh { group, volume } => {
             run(Cmd::new("lvchange").args(["--refresh", &format!("{group}/{volume}")]))
         }
+        Step::Vdev { pool, path, .. } => run(Cmd::new("zpool").args(["online", "-e", pool, path])),
+        Step::Export { export, bytes } => match &export.by {
+            Exporter::Lio(place) => lio::grow(&exports::tree(host), place, &export.path, *bytes),
+            Exporter::Tgt { target, number, .. } => tgt::grow(&host.tgtd, target, *number, cx),
+        },
         Step::Fs(fs) => {
             let mount = fs.mount.clone().unwrap_or_default();
             run(match fs.kind {

@@ -3,11 +3,12 @@
 //! Invariant: what is not recognised from its bottom to its top is refused with a reason, never guessed.
 
 use crate::contents::{Content, look};
-use crate::kernel;
 use crate::metadata::{self, Group, Volume};
-use crate::stack::{DiskPath, Fs, FsKind, Lv, Map, Part, Pv, Stack};
+use crate::stack::{DiskPath, Export, Fs, FsKind, Image, Lv, Map, Part, Pv, Stack, Vdev};
 use crate::sysfs::{Host, Kind};
 use crate::table::{Disk, Table};
+use crate::zfs_label::{self, Label};
+use crate::{exports, kernel};
 use ocf_lib::resource::code::Fault;
 use std::path::Path;
 
@@ -25,7 +26,13 @@ struct Chain {
 /// # Errors
 /// When something is there that is not grown here; the reason says what.
 pub fn discover(host: &Host, device: &Path, extend: bool) -> Result<Stack, Fault> {
-    let mut chain = below(host, host.name_of(device)?)?;
+    let exported = exports::all(host)?;
+    let name = match (host.name_of(device), image(device)) {
+        (Ok(name), _) => name,
+        (Err(_), Some(image)) => return file(image, &exported),
+        (Err(why), None) => return Err(why),
+    };
+    let mut chain = below(host, name)?;
     let paths = chain.disks.iter().map(|name| path(host, name)).collect::<Result<Vec<_>, _>>()?;
     if let Some(down) =
         paths.iter().find(|path| path.down.is_some()).filter(|_| paths.iter().all(|p| p.down.is_some()))
@@ -48,26 +55,154 @@ pub fn discover(host: &Host, device: &Path, extend: bool) -> Result<Stack, Fault
     for name in [Some(&disk), chain.part.as_ref(), chain.volume.as_ref()].into_iter().flatten() {
         awake(host, name)?;
     }
-    if chain.part.is_none() {
-        chain.part = only_partition(host, &disk, map.is_some())?;
-    }
-    let part = chain.part.as_deref().map(|name| partition(host, &disk, name)).transpose()?;
-    let base = part.as_ref().map_or(disk.as_str(), |part| &part.name).to_owned();
-    let mut stack = Stack { paths, map, part, pv: None, lv: None, fs: None };
-    awake(host, &base)?;
-    match look(&host.open(&base)?).map_err(|why| unreadable(&base, why))? {
-        Content::Pv => volumes(host, &base, &chain, extend, &mut stack)?,
-        content @ (Content::Fs { .. } | Content::Other(_) | Content::Unknown) => {
-            if let Some(holder) = host.holders(&base).first() {
-                return Err(in_the_way(host, holder));
-            }
-            if chain.volume.is_some() {
-                return Err(Fault::args(format!("{base} holds a logical volume and has no label of LVM")));
-            }
-            stack.fs = Some(file_system(host, &base, &content)?);
+    let mut stack = Stack { paths, map, ..Stack::default() };
+    let units = exports::of_device(host, &exported, &disk);
+    if let Some(unit) = units.first() {
+        if chain.part.is_some() || chain.volume.is_some() {
+            return Err(Fault::args(format!("{disk} is exported ({}): what is on it is not ours", unit.by)));
         }
+        stack.exports = units;
+        return Ok(stack);
+    }
+    if let Some(vdev) = own_partitions(host, &disk, chain.part.as_deref(), stack.map.is_some())? {
+        stack.vdev = Some(vdev);
+        return Ok(stack);
+    }
+    if chain.part.is_none() {
+        chain.part = only_partition(host, &disk, stack.map.is_some())?;
+    }
+    stack.part = chain.part.as_deref().map(|name| partition(host, &disk, name)).transpose()?;
+    let base = stack.part.as_ref().map_or(disk.as_str(), |part| &part.name).to_owned();
+    awake(host, &base)?;
+    let units = exports::of_device(host, &exported, &base);
+    if units.is_empty() && look(&host.open(&base)?).map_err(|why| unreadable(&base, why))? == Content::Pv {
+        volumes(host, &base, &chain, extend, &exported, &mut stack)?;
+    } else if chain.volume.is_some() {
+        return Err(Fault::args(format!("{base} holds a logical volume and has no label of LVM")));
+    } else {
+        top(host, &base, units, &mut stack)?;
     }
     Ok(stack)
+}
+
+/// A regular file by its real path.
+fn image(device: &Path) -> Option<Image> {
+    let path = std::fs::canonicalize(device).ok()?;
+    let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(Image { path, bytes: meta.len() })
+}
+
+fn file(image: Image, exported: &[Export]) -> Result<Stack, Fault> {
+    let exports = exports::of_file(exported, &image.path);
+    if exports.is_empty() {
+        return Err(Fault::args(format!(
+            "{} is no block device, and no iSCSI target here (LIO, tgtd) exports it",
+            image.path.display()
+        )));
+    }
+    Ok(Stack { image: Some(image), exports, ..Stack::default() })
+}
+
+/// What stands on a device, when that is no volume group: who exports it, a pool of ZFS, or a file system.
+fn top(host: &Host, name: &str, units: Vec<Export>, stack: &mut Stack) -> Result<(), Fault> {
+    if !units.is_empty() {
+        stack.exports = units;
+        return Ok(());
+    }
+    if let Some(holder) = host.holders(name).first() {
+        return Err(in_the_way(host, holder));
+    }
+    awake(host, name)?;
+    let mounted = host.mount_of(name)?.is_some();
+    // What was there before a pool took the device may not have been wiped.
+    if !mounted && let Some(label) = label(host, name)? {
+        if label.whole {
+            return Err(Fault::args(format!(
+                "pool {} has made the partitions of {name} by itself, in a way that is not known here",
+                label.pool
+            )));
+        }
+        stack.vdev = Some(vdev(name, label, None)?);
+        return Ok(());
+    }
+    let content = look(&host.open(name)?).map_err(|why| unreadable(name, why))?;
+    stack.fs = Some(file_system(host, name, &content)?);
+    if !mounted && host.is_claimed(name) {
+        return Err(claimed(name));
+    }
+    Ok(())
+}
+
+/// The name of what is on it does not say who uses it: a resource of DRBD has the file system's superblock, too.
+fn claimed(name: &str) -> Fault {
+    Fault::args(format!(
+        "{name} belongs to something that is not a file system, LVM, ZFS or a target that is known here (DRBD?): that is not \
+         grown here"
+    ))
+}
+
+/// The label of a pool that is imported here.
+fn label(host: &Host, name: &str) -> Result<Option<Label>, Fault> {
+    if !host.kstat.exists() {
+        return Ok(None);
+    }
+    let Some(label) = zfs_label::read(&host.open_direct(name)?).map_err(|why| unreadable(name, why))? else {
+        return Ok(None);
+    };
+    let pool = host.kstat.join(&label.pool);
+    let fact = |name: &str| std::fs::read_to_string(pool.join(name)).map(|text| text.trim().to_owned()).ok();
+    // OpenZFS before 2.2 does not tell the number.
+    if fact("guid").is_some_and(|guid| guid != label.pool_guid.to_string()) {
+        return Ok(None);
+    }
+    match fact("state") {
+        None => Ok(None),
+        // Whoever asks for anything of it waits for ever.
+        Some(state) if state != "ONLINE" && state != "DEGRADED" => {
+            Err(Fault::generic(format!("pool {} is {}", label.pool, state.to_lowercase())))
+        }
+        Some(_) => Ok(Some(label)),
+    }
+}
+
+fn vdev(name: &str, label: Label, own_start: Option<u64>) -> Result<Vdev, Fault> {
+    if label.kind != "disk" {
+        return Err(Fault::args(format!(
+            "{name} is a part of a {} of pool {}, which only grows when all of its disks have grown: that is not grown here, see \
+             zpool-online(8)",
+            label.kind, label.pool
+        )));
+    }
+    let Label { pool, path, bytes, shift, .. } = label;
+    Ok(Vdev { name: name.to_owned(), pool, path, own_start, bytes, shift })
+}
+
+/// A disk that ZFS was given as a whole: it has made a partition 1 for data and an empty one, 9, behind that, and moves both itself.
+fn own_partitions(host: &Host, disk: &str, named: Option<&str>, mapped: bool) -> Result<Option<Vdev>, Fault> {
+    let parts = host.partitions(disk);
+    let number = |wanted| parts.iter().find(|name| host.partition_number(name) == Some(wanted));
+    let (2, Some(first), Some(_)) = (parts.len(), number(1), number(9)) else { return Ok(None) };
+    if mapped || named.is_some_and(|named| named != first) {
+        return Ok(None);
+    }
+    let Some(mut label) = label(host, first)?.filter(|label| label.whole) else { return Ok(None) };
+    let table = read_table(host, disk, false)?.1;
+    // `zpool online` wants the disk; the path in the label is the partition's.
+    label.path = without_partition(&label.path)
+        .ok_or_else(|| Fault::args(format!("pool {} knows {first} as '{}'", label.pool, label.path)))?;
+    let start = table.parts.iter().find(|part| part.number == 1).map(|part| part.start);
+    let start = start.ok_or_else(|| Fault::args(format!("{disk} has no partition 1 in its table")))?;
+    vdev(disk, label, Some(start)).map(Some)
+}
+
+/// `/dev/sda1`, `/dev/nvme0n1p1`, `/dev/disk/by-id/x-part1` without the end.
+fn without_partition(path: &str) -> Option<String> {
+    let disk = path.strip_suffix("-part1").or_else(|| {
+        let disk = path.strip_suffix('1')?;
+        let with_p = disk.strip_suffix('p').filter(|disk| disk.ends_with(|c: char| c.is_ascii_digit()));
+        with_p.or(Some(disk))
+    })?;
+    Some(disk.to_owned())
 }
 
 fn unreadable(name: &str, why: std::io::Error) -> Fault {
@@ -232,9 +367,19 @@ pub fn read_table(host: &Host, name: &str, write: bool) -> Result<(Disk, Table),
     Ok((disk, table))
 }
 
-fn volumes(host: &Host, base: &str, chain: &Chain, extend: bool, stack: &mut Stack) -> Result<(), Fault> {
+fn volumes(
+    host: &Host,
+    base: &str,
+    chain: &Chain,
+    extend: bool,
+    exported: &[Export],
+    stack: &mut Stack,
+) -> Result<(), Fault> {
     let group = metadata::group(&host.open(base)?, base)?;
     let holders = host.holders(base);
+    if holders.is_empty() && host.is_claimed(base) {
+        return Err(claimed(base));
+    }
     for holder in &holders {
         // Also a thin pool's data or a mirror's leg: it is of this group, and not touched.
         let uuid = host.attribute(holder, "dm/uuid").unwrap_or_default();
@@ -242,19 +387,21 @@ fn volumes(host: &Host, base: &str, chain: &Chain, extend: bool, stack: &mut Sta
             return Err(in_the_way(host, holder));
         }
     }
-    stack.lv = match wanted(host, &group, chain.volume.as_deref(), &holders) {
-        Ok((device, volume)) => match top(host, device, volume) {
-            Ok((lv, fs)) => {
-                stack.fs = Some(fs);
-                Some(lv)
-            }
-            // Not asked for, not touched.
-            Err(why) if chain.volume.is_some() || extend => return Err(why),
-            Err(_) => None,
-        },
+    let found = wanted(host, &group, chain.volume.as_deref(), &holders).and_then(|(device, volume)| {
+        let mut above = Stack::default();
+        top(host, device, exports::of_device(host, exported, device), &mut above)?;
+        let (name, volume, extents) = (device.to_owned(), volume.name.clone(), volume.extents);
+        Ok((Lv { bytes: host.bytes(&name)?, name, volume, extents }, above))
+    });
+    match found {
+        Ok((lv, above)) => {
+            stack.lv = Some(lv);
+            (stack.fs, stack.vdev, stack.exports) = (above.fs, above.vdev, above.exports);
+        }
         Err(why) if chain.volume.is_some() || extend => return Err(why),
-        Err(_) => None,
-    };
+        // Not asked for, not touched.
+        Err(_) => {}
+    }
     let Group { name, offset, extent, extents, free, .. } = group;
     stack.pv = Some(Pv { name: base.to_owned(), group: name, offset, extent, extents, free });
     Ok(())
@@ -301,22 +448,6 @@ fn wanted<'a>(
     Ok((device, volume))
 }
 
-fn top(host: &Host, device: &str, volume: &Volume) -> Result<(Lv, Fs), Fault> {
-    if let Some(holder) = host.holders(device).first() {
-        return Err(in_the_way(host, holder));
-    }
-    awake(host, device)?;
-    let content = look(&host.open(device)?).map_err(|why| unreadable(device, why))?;
-    let fs = file_system(host, device, &content)?;
-    let lv = Lv {
-        name: device.to_owned(),
-        volume: volume.name.clone(),
-        extents: volume.extents,
-        bytes: host.bytes(device)?,
-    };
-    Ok((lv, fs))
-}
-
 fn file_system(host: &Host, name: &str, content: &Content) -> Result<Fs, Fault> {
     let (kind, written, slack, devid) = match content {
         Content::Fs { kind, bytes, slack, devid } => (*kind, *bytes, *slack, *devid),
@@ -326,14 +457,14 @@ fn file_system(host: &Host, name: &str, content: &Content) -> Result<Fs, Fault> 
         }
         Content::Unknown => {
             return Err(Fault::args(format!(
-                "{name} has no file system (ext, xfs, btrfs), volume of LVM or partition that is known here"
+                "{name} has no file system (ext, xfs, btrfs), volume of LVM, imported pool of ZFS or partition that is known here"
             )));
         }
     };
     let mount = host.mount_of(name)?;
     let mut bytes = written;
     // These two write their size to the disk when it suits them.
-    if let Some(point) = mount.as_ref().filter(|_| kind != FsKind::Ext) {
+    if let Some(point) = mount.as_ref().map(|mount| &mount.point).filter(|_| kind != FsKind::Ext) {
         let folder =
             std::fs::File::open(point).map_err(|why| unreadable(&point.display().to_string(), why))?;
         let asked = if kind == FsKind::Xfs {
@@ -345,7 +476,9 @@ fn file_system(host: &Host, name: &str, content: &Content) -> Result<Fs, Fault> 
             Fault::from(why).context(format_args!("cannot ask for the size of {}", point.display()))
         })?;
     }
-    Ok(Fs { name: name.to_owned(), kind, bytes, slack, mount, devid })
+    let read_only = mount.as_ref().is_some_and(|mount| mount.read_only);
+    let mount = mount.map(|mount| mount.point);
+    Ok(Fs { name: name.to_owned(), kind, bytes, slack, mount, read_only, devid })
 }
 
 #[cfg(test)]

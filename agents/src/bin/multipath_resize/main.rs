@@ -1,6 +1,7 @@
 //! Grows a disk that is in use, through every layer from its paths up to the file system, without a moment of downtime.
 //!
-//! New: no upstream agent. Manual: multipathd(8), pvresize(8), lvextend(8), resize2fs(8), `xfs_growfs(8)`, btrfs-filesystem(8).
+//! New: no upstream agent. Manual: multipathd(8), pvresize(8), lvextend(8), resize2fs(8), `xfs_growfs(8)`, btrfs-filesystem(8),
+//! zpool-online(8).
 //!
 //! Invariants:
 //! - Nothing is ever made smaller. A layout that is not recognised from bottom to top is not touched.
@@ -10,14 +11,16 @@
 mod apply;
 mod contents;
 mod discover;
+mod exports;
 mod kernel;
 mod metadata;
 mod plan;
 mod stack;
 mod sysfs;
 mod table;
+mod zfs_label;
 
-use apply::{apply, prepare};
+use apply::{apply, possible, prepare, programs};
 use discover::discover;
 use ocf_lib::resource::prelude::*;
 use ocf_lib::resource::runfile::Lock;
@@ -28,7 +31,8 @@ params! {
     struct Params {
         device: AbsolutePath => param("device").required().unique("device").short("The disk, by any of its layers")
             .long("A disk or one of its paths, a multipath map, a partition, a logical volume, or the mount point of the \
-                file system: /dev/mapper/mpatha, /dev/sdb1, /srv/data. The layers below and above are found."),
+                file system: /dev/mapper/mpatha, /dev/sdb1, /srv/data. On a host with iSCSI targets also what a unit is \
+                made of: a file, or one of these devices. The layers below and above are found."),
         extend_lv: bool => param("extend_lv").reloadable().short("Extend the logical volume")
             .long("The logical volume gets everything that its physical volume has free, and its file system grows with it. \
                 Otherwise the growing ends with the physical volume.")
@@ -59,9 +63,12 @@ impl Agent for Resize {
         .short("Grows a disk in use through all of its layers")
         .long(
             "Watches whether the layers on a disk are as large as the disk: its paths, multipath map, partition (MBR, GPT), \
-             LVM volumes and file system (ext3, ext4, xfs, btrfs), and grows them in order while they are in use. \
+             LVM volumes and file system (ext3, ext4, xfs, btrfs) or ZFS pool, and grows them in order while they are in use. \
+             On a host that exports disks it gives the units of LIO and tgtd the size of the file or device behind them; \
+             the hosts that use them ask for it when this agent runs there. \
              'multipath-resize plan device=...' shows each layer with its size now and then, and changes nothing; \
-             'multipath-resize apply device=...' grows, each step seen to work before the next. Both can be given by hand. \
+             'multipath-resize apply device=...' grows, each step seen to work before the next. Both can be given by hand, and \
+             answer in JSON with --json. \
              Nothing is made smaller, and nothing is touched that is not recognised as a whole.",
         )
         .needs_root()
@@ -75,11 +82,12 @@ impl Agent for Resize {
         .commands(&[
             Command { word: "plan", about: "shows each layer with its size now and then", timeout: 60 },
             Command { word: "apply", about: "grows every layer, one after the other", timeout: 86400 },
-        ]);
+        ])
+        .commands_in_json();
 
-    fn new(params: Params, _: &Cx) -> Self {
+    fn new(params: Params, cx: &Cx) -> Self {
         let state = RunFile::new(params.state.0.clone());
-        Self { params, state, host: Host::real() }
+        Self { params, state, host: Host::real(cx.env()) }
     }
 
     fn check_host(&self, cx: &Cx) -> Result<(), Fault> {
@@ -88,7 +96,9 @@ impl Agent for Resize {
             return Ok(());
         }
         // A layout that is not known is known so at once, and not when the disk has grown.
-        prepare(&self.host, &self.params.device.0, self.params.extend_lv).map(drop)
+        let (stack, plan) = prepare(&self.host, &self.params.device.0, self.params.extend_lv)?;
+        programs(&stack, self.params.extend_lv).into_iter().try_for_each(|program| cx.needs(program))?;
+        possible(cx, &plan)
     }
 
     fn probe(&self, cx: &Cx) -> Result<State, Fault> {
@@ -131,18 +141,32 @@ impl Agent for Resize {
     }
 
     fn command(&self, cx: &Cx, word: &str, out: &mut dyn Write) -> Result<(), Fault> {
-        let device = &self.params.device.0;
+        let (device, extend) = (&self.params.device.0, self.params.extend_lv);
         if word == "plan" {
-            let (_, plan) = prepare(&self.host, device, self.params.extend_lv)?;
-            return Ok(plan.describe(out)?);
+            let (_, plan) = prepare(&self.host, device, extend)?;
+            if cx.wants_json() {
+                writeln!(out, "{}", plan.as_json())?;
+            } else {
+                plan.describe(out)?;
+            }
+            return Ok(());
         }
         let _lock = lock(cx)?;
-        let count =
-            apply(cx, &self.host, device, self.params.extend_lv, &mut |step| Ok(writeln!(out, "{step}")?))?;
-        if count == 0 {
+        let mut done = Vec::new();
+        let ended = apply(cx, &self.host, device, extend, &mut |step| {
+            if !cx.wants_json() {
+                writeln!(out, "{step}")?;
+            }
+            done.push(step.to_string());
+            Ok(())
+        });
+        if cx.wants_json() {
+            let steps = serde_json::json!({"steps": done, "complete": ended.is_ok()});
+            writeln!(out, "{steps}")?;
+        } else if done.is_empty() && ended.is_ok() {
             writeln!(out, "nothing to do")?;
         }
-        Ok(())
+        ended.map(drop)
     }
 }
 

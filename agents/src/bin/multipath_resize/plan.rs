@@ -4,8 +4,10 @@
 //! - No step makes anything smaller; a layer that is larger than what it stands on ends the planning.
 //! - What is left to do follows from what is seen alone, so a crash between two steps, or in one, needs no memory.
 
-use crate::stack::{Fs, Lv, Part, Pv, Scheme, Stack};
+use crate::stack::{Export, Fs, Lv, Part, Pv, Scheme, Size, Stack, Vdev};
+use crate::zfs_label::Label;
 use ocf_lib::resource::code::Fault;
+use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -31,6 +33,10 @@ pub enum Step {
     Refresh { group: String, volume: String },
     /// The file system, to all of its device.
     Fs(Fs),
+    /// ZFS takes all of the device, `bytes` of it for data, and moves the partitions that it has made itself.
+    Vdev { pool: String, path: String, bytes: u64 },
+    /// Initiators are told so many bytes.
+    Export { export: Export, bytes: u64 },
 }
 
 impl fmt::Display for Step {
@@ -44,6 +50,8 @@ impl fmt::Display for Step {
             Self::Lv { group, volume, .. } => write!(f, "extending {group}/{volume}"),
             Self::Refresh { group, volume } => write!(f, "telling the kernel of {group}/{volume}"),
             Self::Fs(fs) => write!(f, "growing the {} file system on {}", fs.kind.word(), fs.name),
+            Self::Vdev { pool, path, .. } => write!(f, "growing pool {pool} on {path}"),
+            Self::Export { export, .. } => write!(f, "growing {}", export.by),
         }
     }
 }
@@ -93,6 +101,17 @@ impl Plan {
         self.steps.iter().try_for_each(|step| writeln!(out, "- {step}"))
     }
 
+    /// The same for a program.
+    pub fn as_json(&self) -> Value {
+        let layers: Vec<Value> = self
+            .layers
+            .iter()
+            .map(|Layer { what, now, then }| json!({"layer": what, "bytes": now, "bytes_then": then}))
+            .collect();
+        let steps: Vec<String> = self.steps.iter().map(ToString::to_string).collect();
+        json!({"layers": layers, "steps": steps})
+    }
+
     fn layer(&mut self, what: impl Into<String>, now: u64, then: u64) -> u64 {
         self.layers.push(Layer { what: what.into(), now, then });
         then
@@ -111,6 +130,12 @@ fn shrunk(what: &str, has: u64, below: &str, room: u64) -> Fault {
 /// When a layer is larger than the one below it, or something is in the way of growing.
 pub fn plan(stack: &Stack, extend: bool) -> Result<Plan, Fault> {
     let mut plan = Plan::default();
+    if let Some(image) = &stack.image {
+        let below = image.path.display().to_string();
+        plan.layer(format!("file {below}"), image.bytes, image.bytes);
+        exports(&stack.exports, &below, image.bytes, &mut plan)?;
+        return Ok(plan);
+    }
     let mut room = disk(stack, &mut plan)?;
     let mut below = stack.disk().to_owned();
     if let Some(part) = &stack.part {
@@ -126,6 +151,10 @@ pub fn plan(stack: &Stack, extend: bool) -> Result<Plan, Fault> {
     if let Some(fs) = &stack.fs {
         file_system(fs, &below, room, &mut plan)?;
     }
+    if let Some(vdev) = &stack.vdev {
+        pool(vdev, &below, room, &mut plan)?;
+    }
+    exports(&stack.exports, &below, room, &mut plan)?;
     Ok(plan)
 }
 
@@ -256,12 +285,61 @@ fn file_system(fs: &Fs, below: &str, room: u64, plan: &mut Plan) -> Result<(), F
     }
     if room - fs.bytes <= fs.slack {
         plan.layer(what, fs.bytes, fs.bytes);
+    } else if let Some(mount) = fs.mount.as_ref().filter(|_| fs.read_only) {
+        let mount = mount.display();
+        plan.layer(format!("{what}, read-only on {mount}: grows once it is writable"), fs.bytes, fs.bytes);
     } else if let Some(mount) = &fs.mount {
         plan.layer(format!("{what}, mounted on {}", mount.display()), fs.bytes, room);
         plan.steps.push(Step::Fs(fs.clone()));
     } else {
         // Growing it offline needs a check of the whole file system first (ext), or is not possible (xfs, btrfs).
         plan.layer(format!("{what}, not mounted here: grows once it is"), fs.bytes, fs.bytes);
+    }
+    Ok(())
+}
+
+/// The empty partition that ZFS makes behind its own (`efi_use_whole_disk`).
+const RESERVE: u64 = 8 << 20;
+/// The second copy of a GPT, and what ZFS leaves free beside it.
+const TAIL: u64 = 34 * 512;
+
+fn pool(vdev: &Vdev, below: &str, room: u64, plan: &mut Plan) -> Result<(), Fault> {
+    let what = format!("pool {} on {}", vdev.pool, vdev.name);
+    let device = vdev.own_start.map_or(room, |start| {
+        (room.saturating_sub(TAIL + RESERVE) / ALIGNED * ALIGNED).saturating_sub(start)
+    });
+    let then = Label::used_of(device);
+    if vdev.bytes > then {
+        return Err(shrunk(&what, vdev.bytes, below, then));
+    }
+    // It takes whole steps only, and does not write down what is less.
+    if then >> vdev.shift > vdev.bytes >> vdev.shift {
+        plan.steps.push(Step::Vdev { pool: vdev.pool.clone(), path: vdev.path.clone(), bytes: then });
+        plan.layer(what, vdev.bytes, then);
+    } else {
+        plan.layer(what, vdev.bytes, vdev.bytes);
+    }
+    Ok(())
+}
+
+fn exports(exports: &[Export], below: &str, room: u64, plan: &mut Plan) -> Result<(), Fault> {
+    const MILLION: u64 = 1_000_000;
+    let rounded = room.saturating_add(MILLION / 2) / MILLION;
+    for export in exports {
+        let now = match export.bytes {
+            Size::Same => room,
+            Size::Megabytes(size) if size == rounded => room,
+            Size::Megabytes(size) => size * MILLION,
+            Size::Bytes(bytes) => bytes,
+        };
+        let what = export.by.to_string();
+        if now > room {
+            return Err(shrunk(&what, now, below, room));
+        }
+        if now < room {
+            plan.steps.push(Step::Export { export: export.clone(), bytes: room });
+        }
+        plan.layer(what, now, room);
     }
     Ok(())
 }

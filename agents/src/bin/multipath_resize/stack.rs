@@ -1,5 +1,7 @@
 //! What a disk in use is made of, from its paths up to the file system, with every size in bytes.
 
+use ringfence_agents::iscsi::lio::Place;
+use std::fmt;
 use std::path::PathBuf;
 
 /// A way to the disk; a plain disk is its own only one.
@@ -112,12 +114,74 @@ pub struct Fs {
     pub slack: u64,
     /// Where it is mounted.
     pub mount: Option<PathBuf>,
+    /// Nothing can be written to it, also not its size.
+    pub read_only: bool,
     /// Its own number of the device (btrfs).
     pub devid: u64,
 }
 
-/// Everything from the disk to the file system. Layers that are not there are `None`.
+/// A device of a ZFS pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vdev {
+    /// The device it is on, by the kernel's name; of a pool that has made its own partitions the disk.
+    pub name: String,
+    pub pool: String,
+    /// What `zpool` knows it by.
+    pub path: String,
+    /// Where the pool's own partition begins, for one that has made it.
+    pub own_start: Option<u64>,
+    /// Bytes that hold data.
+    pub bytes: u64,
+    /// It grows by steps of two to the power of this.
+    pub shift: u32,
+}
+
+/// Who exports something to initiators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exporter {
+    /// LIO, with the object.
+    Lio(Place),
+    /// tgtd, with the target's name, the unit's number and the kind of its store.
+    Tgt { target: String, number: u64, store: String },
+}
+
+impl fmt::Display for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lio(place) => write!(f, "LIO's object {}/{}", place.hba, place.name),
+            Self::Tgt { target, number, .. } => write!(f, "tgtd's unit {number} of {target}"),
+        }
+    }
+}
+
+/// A unit of an iSCSI target that is made of a file or device here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    pub by: Exporter,
+    /// As the exporter knows it.
+    pub path: String,
+    pub bytes: Size,
+}
+
+/// The size that initiators are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// The one of what is behind it, always.
+    Same,
+    Bytes(u64),
+    /// Millions of bytes, to the nearest: tgtd tells no more.
+    Megabytes(u64),
+}
+
+/// A file with the disk of an initiator in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// Everything from the disk, or a file, to what stands on top of it. Layers that are not there are `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
     pub paths: Vec<DiskPath>,
     pub map: Option<Map>,
@@ -125,6 +189,11 @@ pub struct Stack {
     pub pv: Option<Pv>,
     pub lv: Option<Lv>,
     pub fs: Option<Fs>,
+    pub vdev: Option<Vdev>,
+    /// What is on an exported device is the business of initiators, and not looked at.
+    pub exports: Vec<Export>,
+    /// Instead of a disk.
+    pub image: Option<Image>,
 }
 
 impl Stack {

@@ -1,7 +1,9 @@
 //! Block devices as the kernel shows them: sysfs(5), its ABI/stable/sysfs-block and ABI/testing/sysfs-block-dm, and
 //! `/proc/self/mountinfo`.
 
+use ocf_lib::env::Env;
 use ocf_lib::resource::code::Fault;
+use ringfence_agents::iscsi::tgt::Tgtd;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,12 @@ pub struct Host {
     pub sys: PathBuf,
     pub dev: PathBuf,
     pub mountinfo: PathBuf,
+    /// A folder for each pool of ZFS that is imported.
+    pub kstat: PathBuf,
+    /// LIO's tree.
+    pub lio: PathBuf,
+    /// tgtd's management socket.
+    pub tgtd: Tgtd,
 }
 
 /// What a device is, by the kernel's word alone.
@@ -39,12 +47,22 @@ pub struct Mount {
     /// All of the file system, not a folder of it.
     pub whole: bool,
     pub point: PathBuf,
+    pub kind: String,
     pub source: String,
+    pub read_only: bool,
 }
 
 impl Host {
-    pub fn real() -> Self {
-        Self { sys: "/sys".into(), dev: "/dev".into(), mountinfo: "/proc/self/mountinfo".into() }
+    /// This one; `env` may name another socket of tgtd.
+    pub fn real(env: &Env) -> Self {
+        Self {
+            sys: "/sys".into(),
+            dev: "/dev".into(),
+            mountinfo: "/proc/self/mountinfo".into(),
+            kstat: "/proc/spl/kstat/zfs".into(),
+            lio: "/sys/kernel/config/target".into(),
+            tgtd: Tgtd::of(env),
+        }
     }
 
     pub fn folder(&self, name: &str) -> PathBuf {
@@ -179,6 +197,14 @@ impl Host {
         file.map_err(|why| Fault::from(why).context(format_args!("cannot open {}", node.display())))
     }
 
+    /// For reading past the kernel's cache.
+    pub fn open_direct(&self, name: &str) -> Result<File, Fault> {
+        let node = self.node(name);
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_DIRECT;
+        let file = File::options().read(true).custom_flags(flags).open(&node);
+        file.map_err(|why| Fault::from(why).context(format_args!("cannot open {}", node.display())))
+    }
+
     /// Somebody has it for himself, whom sysfs need not name (DRBD, a target).
     pub fn is_claimed(&self, name: &str) -> bool {
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_EXCL;
@@ -195,6 +221,12 @@ impl Host {
             let mount = mounts.iter().rfind(|mount| mount.point == real);
             let mount = mount
                 .ok_or_else(|| Fault::args(format!("no file system is mounted on {}", real.display())))?;
+            if mount.kind == "zfs" {
+                return Err(Fault::args(format!(
+                    "{} is a data set of ZFS: name the disk of its pool that is to be grown",
+                    real.display()
+                )));
+            }
             // btrfs has numbers of its own for what it mounts.
             return match self.by_number(&mount.number) {
                 Some(name) => Ok(name),
@@ -204,7 +236,8 @@ impl Host {
         self.of_node(&real)
     }
 
-    fn of_node(&self, path: &Path) -> Result<String, Fault> {
+    /// The kernel's name of a device by the path of its node.
+    pub fn of_node(&self, path: &Path) -> Result<String, Fault> {
         let none = || Fault::args(format!("{} is no block device", path.display()));
         let real = fs::canonicalize(path).map_err(|_| none())?;
         let by_name = real.strip_prefix(&self.dev).ok().map(|name| name.to_string_lossy().replace('/', "!"));
@@ -228,7 +261,7 @@ impl Host {
     }
 
     /// Where the file system on a device is mounted.
-    pub fn mount_of(&self, name: &str) -> Result<Option<PathBuf>, Fault> {
+    pub fn mount_of(&self, name: &str) -> Result<Option<Mount>, Fault> {
         let number = self.attribute(name, "dev");
         let mut all = self.mounts()?;
         all.retain(|mount| {
@@ -238,7 +271,8 @@ impl Host {
                     && self.of_node(Path::new(&mount.source)).is_ok_and(|of| of == name))
         });
         let whole = all.iter().find(|mount| mount.whole);
-        Ok(whole.or(all.first()).map(|mount| mount.point.clone()))
+        let writable = all.iter().find(|mount| mount.whole && !mount.read_only);
+        Ok(writable.or(whole).or(all.first()).cloned())
     }
 }
 
@@ -249,7 +283,14 @@ fn mount(line: &str) -> Option<Mount> {
     let number = fields.next()?.to_owned();
     let whole = fields.next()? == "/";
     let point = PathBuf::from(unescaped(fields.next()?));
-    Some(Mount { number, whole, point, source: unescaped(of_type.split(' ').nth(1)?) })
+    let mut of_type = of_type.split(' ');
+    let kind = of_type.next()?.to_owned();
+    let source = unescaped(of_type.next()?);
+    // Of the mount or of all the file system.
+    let is_read_only =
+        |options: Option<&str>| options.is_some_and(|options| options.split(',').any(|word| word == "ro"));
+    let read_only = is_read_only(fields.next()) || is_read_only(of_type.next());
+    Some(Mount { number, whole, point, kind, source, read_only })
 }
 
 /// Blanks and the like are written as `\040`.
@@ -272,6 +313,11 @@ fn unescaped(text: &str) -> String {
 fn a_line_of_the_list_of_mounts() {
     let seen = mount("36 35 98:0 / /mnt\\040two rw,noatime master:1 - ext3 /dev/my\\134disk rw").unwrap();
     assert_eq!((seen.number.as_str(), seen.whole, seen.point.to_str()), ("98:0", true, Some("/mnt two")));
-    assert_eq!(seen.source, "/dev/my\\disk");
+    assert_eq!((seen.source.as_str(), seen.kind.as_str(), seen.read_only), ("/dev/my\\disk", "ext3", false));
+    for line in
+        ["36 35 98:0 / /mnt ro - ext3 /dev/x rw", "36 35 98:0 / /mnt rw,noatime - ext3 /dev/x errors=x,ro"]
+    {
+        assert!(mount(line).unwrap().read_only, "{line}");
+    }
     assert_eq!(mount("36 35 98:0"), None);
 }

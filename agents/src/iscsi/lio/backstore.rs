@@ -58,6 +58,36 @@ impl Place {
     pub fn object(&self, lio: &Lio) -> PathBuf {
         self.path(lio)
     }
+
+    /// The size in bytes that it tells of a file, which is the one from when it was made or last grown. `None`: it has none of its
+    /// own, and the kernel asks the device each time.
+    pub fn fixed_size(&self, lio: &Lio) -> Result<Option<u64>, Fault> {
+        if !self.hba.starts_with(Kind::File.prefix()) {
+            return Ok(None);
+        }
+        // `fd_show_configfs_dev_params` of target_core_file.c: File: /srv/disk  Size: 16777216  Mode: O_DSYNC
+        let info = lio.objects().read(&self.path(lio).join("info"))?;
+        let size = info.rsplit("Size: ").next().and_then(|rest| rest.split_ascii_whitespace().next());
+        Ok(size.and_then(|size| size.parse().ok()))
+    }
+}
+
+/// Every object, of any kind and name.
+pub fn all(lio: &Lio) -> Result<Vec<Place>, Fault> {
+    let core = lio.root.join("core");
+    let mut found = Vec::new();
+    for hba in lio.objects().list(&core)? {
+        if Kind::ALL.iter().any(|kind| hba.starts_with(kind.prefix())) {
+            for name in lio.objects().list(&core.join(&hba))? {
+                let place = Place { hba: hba.clone(), name };
+                // Beside the objects there are attributes.
+                if lio.objects().exists(&place.path(lio).join("udev_path"))? {
+                    found.push(place);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Objects of that name, of any kind.

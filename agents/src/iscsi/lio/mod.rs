@@ -7,7 +7,7 @@ mod mapping;
 pub mod target;
 pub mod unit;
 
-pub use backstore::{Kind, Place, grow, named};
+pub use backstore::{Kind, Place, all, grow, named};
 
 use crate::iscsi::configfs::{Kernel, Objects, Tree};
 use ocf_lib::cmd::Cmd;

@@ -32,6 +32,10 @@ pub struct Lun {
     pub online: bool,
     /// `None`: it has none (the controller, LUN 0).
     pub path: Option<String>,
+    /// Its size as tgtd tells it: in millions of bytes, to the nearest.
+    pub megabytes: u64,
+    /// The kind of its backing store: `rdwr`.
+    pub store: String,
 }
 
 impl Target {
@@ -120,6 +124,11 @@ fn lun(target: &mut Target, name: &str, value: &str) -> Option<()> {
         "SCSI ID" => value.clone_into(&mut lun.scsi_id),
         "SCSI SN" => value.clone_into(&mut lun.scsi_sn),
         "Online" => lun.online = value == "Yes",
+        "Size" => {
+            let digits = value.split_once(" MB").map_or("", |(digits, _)| digits);
+            lun.megabytes = digits.parse().unwrap_or(0);
+        }
+        "Backing store type" => value.clone_into(&mut lun.store),
         "Backing store path" => lun.path = (value != "None").then(|| value.to_owned()),
         _ => {}
     }
@@ -147,6 +156,7 @@ mod tests {
         let lun = target.lun(1).unwrap();
         assert_eq!((lun.scsi_id.as_str(), lun.scsi_sn.as_str(), lun.online), ("labscsi0001", "SN0001", true));
         assert_eq!(lun.path.as_deref(), Some("$LAB/tgt0.img"));
+        assert_eq!((lun.megabytes, lun.store.as_str()), (268, "rdwr"));
         assert_eq!(target.lun(0).unwrap().path, None);
         assert_eq!((target.sessions.len(), target.acl.as_slice()), (0, &["ALL".to_owned()][..]));
         assert!(target.lun(2).is_none());

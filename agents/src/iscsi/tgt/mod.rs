@@ -2,10 +2,12 @@
 //! process for every question, and without a password in anybody's list of processes.
 
 mod daemon;
+mod grow;
 mod listing;
 mod request;
 pub mod target;
 pub mod unit;
 
 pub use daemon::{Error, Tgtd};
+pub use grow::{check as check_growing, grow};
 pub use listing::{Lun, Session, Target, parse};

@@ -25,7 +25,14 @@ impl Tree {
     }
 
     fn host(&self) -> Host {
-        Host { sys: self.path("sys"), dev: self.path("dev"), mountinfo: self.path("mountinfo") }
+        Host {
+            sys: self.path("sys"),
+            dev: self.path("dev"),
+            mountinfo: self.path("mountinfo"),
+            kstat: self.path("kstat"),
+            lio: self.path("lio"),
+            tgtd: ringfence_agents::iscsi::tgt::Tgtd::at("/nonexistent/tgtd"),
+        }
     }
 
     /// A device with an image of `mib`; `folder` is below /sys/devices.
@@ -246,5 +253,48 @@ fn what_is_not_grown_here_is_named() {
     assert!(tree.refused("dev/drbd0").contains("no disk of a kind that is grown here"));
     assert!(tree.refused("dev/none").contains("cannot find"));
     assert!(tree.refused("mnt").contains("no file system is mounted on"));
-    assert!(tree.refused("mountinfo").contains("is no block device"));
+    assert!(tree.refused("mountinfo").contains("is no block device, and no iSCSI target here"));
+}
+
+#[test]
+fn what_initiators_use_is_not_looked_at() {
+    let tree = Tree::new();
+    tree.disk("sdf", "8:80", 64).device("sdf/sdf1", "8:81", 8).attribute("sdf1", "partition", "1");
+    fs::write(tree.path("disk.img"), [0; 4096]).unwrap();
+    let object = |place: &str, path: &Path, info: &str| {
+        let folder = tree.path("lio/core").join(place);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("udev_path"), path.to_str().unwrap()).unwrap();
+        fs::write(folder.join("info"), info).unwrap();
+    };
+    assert!(tree.refused("disk.img").contains("no iSCSI target here (LIO, tgtd) exports it"));
+    object("iblock_0/one", &tree.image("sdf"), "iBlock device: sdf  UDEV PATH: /dev/sdf  readonly: 0\n");
+    let image = tree.path("disk.img");
+    object(
+        "fileio_1/two",
+        &image,
+        "TCM FILEIO ID: 0        File: /srv/x  Size: 2048  Mode: O_DSYNC Async: 0\n",
+    );
+    let seen = tree.see("dev/sdf");
+    assert_eq!((seen.exports.len(), seen.part.clone(), plan(&seen, true).unwrap().steps.len()), (1, None, 0));
+    let refused = tree.refused("dev/sdf1");
+    assert!(
+        refused.contains("sdf is exported (LIO's object iblock_0/one): what is on it is not ours"),
+        "{refused}"
+    );
+    let steps = plan(&tree.see("disk.img"), false).unwrap().steps;
+    assert!(matches!(&steps[..], [Step::Export { bytes: 4096, .. }]), "{steps:?}");
+}
+
+#[test]
+fn the_disk_of_a_pool_by_the_path_of_its_partition() {
+    for (path, disk) in [
+        ("/dev/sda1", "/dev/sda"),
+        ("/dev/nvme0n1p1", "/dev/nvme0n1"),
+        ("/dev/disk/by-id/scsi-x-part1", "/dev/disk/by-id/scsi-x"),
+        ("/dev/xvdp1", "/dev/xvdp"),
+    ] {
+        assert_eq!(without_partition(path).as_deref(), Some(disk));
+    }
+    assert_eq!(without_partition("/dev/sda2"), None);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stack::{DiskPath, FsKind, Map};
+use crate::stack::{DiskPath, Exporter, FsKind, Image, Map};
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
@@ -46,9 +46,10 @@ pub fn whole(mib: u64, mapped: bool, scheme: Option<Scheme>, lvm: bool) -> Stack
         bytes: room,
         slack: 4096,
         mount: Some("/mnt".into()),
+        read_only: false,
         devid: 1,
     });
-    Stack { paths, map, part, pv, lv, fs }
+    Stack { paths, map, part, pv, lv, fs, ..Stack::default() }
 }
 
 /// What a step does to a stack, on a host where everything works.
@@ -100,6 +101,8 @@ fn carry_out(stack: &mut Stack, step: &Step) {
             let room = stack.lv.as_ref().map_or(below, |lv| lv.bytes);
             stack.fs.as_mut().unwrap().bytes = room / 4096 * 4096;
         }
+        Step::Vdev { bytes, .. } => stack.vdev.as_mut().unwrap().bytes = *bytes,
+        Step::Export { bytes, .. } => stack.exports[0].bytes = Size::Bytes(*bytes),
     }
 }
 
@@ -237,6 +240,71 @@ fn what_was_done_by_half_is_finished() {
         steps(&stack, false),
         ["writing partition 1 of sda", "telling the kernel of vg/lv", "growing the xfs file system on top"]
     );
+    stack.fs.as_mut().unwrap().read_only = true;
+    let told = plan(&stack, false).unwrap();
+    assert_eq!(told.steps.len(), 2, "one that cannot be written to waits, too");
+    assert!(told.layers.last().unwrap().what.contains("read-only on /mnt: grows once it is writable"));
     stack.fs.as_mut().unwrap().mount = None;
     assert_eq!(steps(&stack, false).len(), 2, "a file system that is not mounted waits");
+}
+
+/// A pool on a disk of 400 MiB, as OpenZFS 2.3.2 has made it.
+fn pool(own_start: Option<u64>, bytes: u64) -> Stack {
+    let vdev = Vdev {
+        name: "sda".into(),
+        pool: "tank".into(),
+        path: "/dev/sda".into(),
+        own_start,
+        bytes,
+        shift: 25,
+    };
+    Stack { vdev: Some(vdev), fs: None, ..whole(400, false, None, false) }
+}
+
+#[test]
+fn a_pool_takes_the_disk_in_its_own_steps() {
+    for mut stack in [pool(Some(MIB), 404_226_048), pool(None, 414_711_808)] {
+        assert_eq!(steps(&stack, true), [""; 0], "as it was made");
+        stack.paths[0].bytes += 4 * MIB;
+        stack.paths[0].real += 4 * MIB;
+        assert_eq!(steps(&stack, true), [""; 0], "less than a step of 32 MiB");
+        let mut stack = grown(stack, 200);
+        let whole = plan(&stack, true).unwrap();
+        assert_eq!(steps(&stack, true), ["asking sda for its size", "growing pool tank on /dev/sda"]);
+        for step in &whole.steps {
+            carry_out(&mut stack, step);
+        }
+        assert_eq!(steps(&stack, true), [""; 0]);
+        stack.paths[0].real = 400 * MIB;
+        stack.paths[0].bytes = 400 * MIB;
+        assert!(plan(&stack, true).unwrap_err().reason().contains("pool tank on sda has"));
+    }
+    // What it had after the disk had grown to 600 MiB.
+    let mut seen = grown(pool(Some(MIB), 613_941_248), 200);
+    seen.paths[0].bytes = seen.paths[0].real;
+    assert_eq!(steps(&seen, true), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_exported() {
+    let by = Exporter::Tgt { target: "iqn.x:t".into(), number: 1, store: "rdwr".into() };
+    let unit = |bytes| Export { by: by.clone(), path: "/srv/disk".into(), bytes };
+    let stack = |bytes: u64, sizes: &[Size]| Stack {
+        image: Some(Image { path: "/srv/disk".into(), bytes }),
+        exports: sizes.iter().map(|size| unit(*size)).collect(),
+        ..Stack::default()
+    };
+    assert_eq!(
+        steps(&stack(64 * MIB, &[Size::Same, Size::Megabytes(67), Size::Bytes(64 * MIB)]), false),
+        [""; 0]
+    );
+    // To the nearest: 67.1 of them is 67.
+    for size in [Size::Megabytes(34), Size::Bytes(32 * MIB)] {
+        assert_eq!(steps(&stack(64 * MIB, &[size]), false), ["growing tgtd's unit 1 of iqn.x:t"]);
+    }
+    let shrunk = plan(&stack(32 * MIB, &[Size::Megabytes(67)]), false).unwrap_err();
+    assert!(shrunk.reason().contains("and /srv/disk only 33554432: nothing is made smaller"), "{shrunk}");
+    let told = plan(&stack(64 * MIB, &[Size::Bytes(32 * MIB)]), false).unwrap().as_json();
+    assert_eq!(told["layers"][1]["bytes_then"], 64 * MIB);
+    assert_eq!(told["steps"][0], "growing tgtd's unit 1 of iqn.x:t");
 }

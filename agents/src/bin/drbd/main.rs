@@ -21,6 +21,7 @@ mod version;
 use events::{Disk, Resource, Role};
 use ocf_lib::cmd::Cmd;
 use ocf_lib::resource::cluster::{Notification, When, node_name};
+use ocf_lib::resource::dialect::Dialect;
 use ocf_lib::resource::prelude::*;
 use params::{IfPrimary, Params};
 use std::cell::RefCell;
@@ -46,7 +47,7 @@ impl Agent for Drbd {
     type Params = Params;
 
     const SPEC: Spec = Spec::new("drbd", "1.0")
-        .short("Manages a DRBD resource as a promotable resource")
+        .short("A disk that DRBD replicates, promotable")
         .long(
             "Brings a DRBD resource up on each node of a promotable clone and makes it primary where the cluster wants it. The \
              clone needs notify=true. The resource must be configured on every node and have its metadata (drbdadm create-md).",
@@ -99,7 +100,13 @@ impl Agent for Drbd {
             && !self.params.ignore_missing_notifications
             && !cx.env().is_true("OCF_RESKEY_CRM_meta_notify")
         {
-            return Err(Fault::configured("the clone needs the meta attribute notify=true"));
+            return Err(Fault::configured(match cx.dialect() {
+                Dialect::Ocf10 | Dialect::Ocf11 => "the clone needs the meta attribute notify=true",
+                // Started it would be a secondary, which nothing can be mounted from.
+                Dialect::Rgmanager | Dialect::Lsb | Dialect::Heartbeat => {
+                    "DRBD needs a cluster manager that promotes and notifies, as Pacemaker does"
+                }
+            }));
         }
         Ok(())
     }
@@ -175,6 +182,7 @@ impl Agent for Drbd {
     fn stop(&self, cx: &Cx, faults: &mut Faults) {
         let outdates = self.params.stop_outdates_secondary && promoted_elsewhere(cx);
         loop {
+            let round = cx.left_or(FAR);
             let seen = match self.look(cx) {
                 Ok(Some(seen)) => seen,
                 Ok(None) => return,
@@ -192,7 +200,7 @@ impl Agent for Drbd {
                 }
                 return;
             }
-            if cx.left_or(FAR) <= PAUSE {
+            if is_last(cx, round) {
                 return faults.note(refused("cannot be taken down", self.name(), &said(&down), &seen));
             }
             cx.sleep(PAUSE);
@@ -211,15 +219,20 @@ impl Agent for Drbd {
 
     fn demote(&self, cx: &Cx) -> Result<(), Fault> {
         loop {
+            let round = cx.left_or(FAR);
             let answer = cx.run(&self.adm("secondary"))?;
             if answer.success() {
                 return Ok(());
             }
-            if cx.left_or(FAR) <= PAUSE {
-                let seen = self.look(cx)?;
-                let devices =
-                    seen.unwrap_or(Resource { role: Role::Unknown, devices: vec![], connections: vec![] });
-                return Err(refused("cannot be demoted", self.name(), &said(&answer), &devices));
+            if is_last(cx, round) {
+                let seen = self.seen.borrow();
+                let none = Resource { role: Role::Unknown, devices: vec![], connections: vec![] };
+                return Err(refused(
+                    "cannot be demoted",
+                    self.name(),
+                    &said(&answer),
+                    seen.as_ref().unwrap_or(&none),
+                ));
             }
             cx.sleep(PAUSE);
         }
@@ -388,6 +401,7 @@ impl Drbd {
 
     fn try_promote(&self, cx: &Cx) -> Result<(), Fault> {
         loop {
+            let round = cx.left_or(FAR);
             let answer = cx.run(&self.adm("primary"))?;
             if answer.success() {
                 break;
@@ -410,7 +424,7 @@ impl Drbd {
                     return Err(why.context(format!("{} is primary", peer.peer)));
                 }
             }
-            if cx.left_or(FAR) <= PAUSE {
+            if is_last(cx, round) {
                 return Err(why);
             }
             // A peer that has died is primary for DRBD until its pings go unanswered.
@@ -432,6 +446,13 @@ impl Drbd {
             Err(fault) => cx.warn(fault.reason()),
         }
     }
+}
+
+/// Whether the time does not suffice for another round as long as this one, which began with `round` left, and for the probe
+/// that follows it.
+fn is_last(cx: &Cx, round: Duration) -> bool {
+    let left = cx.left_or(FAR);
+    left <= PAUSE + round.saturating_sub(left) * 2
 }
 
 /// With what keeps it from being done.
@@ -463,10 +484,10 @@ fn kernel_messages() -> String {
     kernel_log::read("/dev/kmsg")
 }
 
-/// Whether the kernel has DRBD: its proc file, its module, or what udev made for its devices.
+/// Whether the kernel has DRBD. Not by `/dev/drbd`: what udev made can outlive the module.
 #[cfg(not(test))]
 fn is_loaded() -> bool {
-    ["/proc/drbd", "/sys/module/drbd", "/dev/drbd"].iter().any(|path| std::path::Path::new(path).exists())
+    ["/proc/drbd", "/sys/module/drbd"].iter().any(|path| std::path::Path::new(path).exists())
 }
 
 fn number(cx: &Cx, meta: &str) -> Option<i64> {

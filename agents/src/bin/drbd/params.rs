@@ -9,8 +9,8 @@ use std::time::Duration;
 params! {
     #[allow(clippy::struct_excessive_bools, reason = "upstream's parameters")]
     pub struct Params {
-        pub drbd_resource: Word => param("drbd_resource").required().unique("drbd_resource").short("Name of the DRBD resource")
-            .long("The resource's name in DRBD's configuration."),
+        pub drbd_resource: Word => param("drbd_resource").required().unique("drbd_resource").short("Which resource")
+            .long("Its name in DRBD's configuration."),
         pub drbdconf: Word => param("drbdconf").short("DRBD's configuration")
             .long("The file that drbdadm reads. Absolute path.").default("/etc/drbd.conf"),
         pub adjust_master_score: Steps => param("adjust_master_score").short("Promotion scores")

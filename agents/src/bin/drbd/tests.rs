@@ -265,6 +265,15 @@ fn the_clone_must_suit_drbd_where_something_is_started_only() {
 }
 
 #[test]
+fn a_manager_that_cannot_promote_is_told_so() {
+    let without = |dialect| run(bench(Verb::Start).set("OCF_RESKEY_CRM_meta_notify", "").dialect(dialect));
+    let ran = without(Dialect::Rgmanager);
+    assert!(ran.code == 6 && ran.reason.contains("as Pacemaker does"), "{} {}", ran.code, ran.reason);
+    let ran = without(Dialect::Ocf11);
+    assert!(ran.code == 6 && ran.reason.contains("notify=true"), "{}", ran.reason);
+}
+
+#[test]
 fn two_primaries_must_be_allowed() {
     let dual = || {
         events(bench(Verb::Promote), SECONDARY)

@@ -93,6 +93,8 @@ impl Call {
             .env("OCF_RESOURCE_PROVIDER", "judged")
             .env("OCF_EXIT_REASON_PREFIX", "ocf-exit-reason:")
             .env("HA_RSCTMP", "/run/resource-agents")
+            // Pacemaker 2.1.5 of Debian 12; agents take its absence for a manager of 2008.
+            .param("crm_feature_set", "3.16.2")
             .param("CRM_meta_timeout", "20000")
             .param("CRM_meta_interval", "0")
             .param("CRM_meta_name", action)

@@ -14,7 +14,7 @@ pub enum Level {
     Ns,
     /// Kernel objects that namespaces do not separate.
     Root,
-    /// A guest with a kernel of its own.
+    /// A machine with a kernel of its own that may be spoiled: nothing stands between it and the case.
     Lab,
 }
 

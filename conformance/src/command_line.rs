@@ -26,6 +26,10 @@ pub fn command() -> Command {
             .long("rounds")
             .help("random sequences or schedules of each such case, numbered from the seed on")
             .value_name("N"),
+        Arg::new("on-this-machine")
+            .long("on-this-machine")
+            .help("cases of level lab, too: they change this very machine, which must be one that may be spoiled")
+            .action(ArgAction::SetTrue),
         Arg::new("jobs").long("jobs").short('j').help("trials at once").value_name("N"),
         seconds("call-limit", "no call of an agent is waited for longer"),
         seconds("trial-limit", "no trial takes longer; what it found until then counts"),
@@ -48,7 +52,9 @@ pub fn command() -> Command {
     ];
     let comparing: Vec<Arg> = running
         .iter()
-        .filter(|arg| matches!(arg.get_id().as_str(), "seed" | "rounds" | "jobs" | "verbose"))
+        .filter(|arg| {
+            matches!(arg.get_id().as_str(), "seed" | "rounds" | "on-this-machine" | "jobs" | "verbose")
+        })
         .cloned()
         .collect();
     Command::new("ringfence-conformance")

@@ -66,7 +66,18 @@ fn main() -> ExitCode {
 
 fn choice(args: &ArgMatches) -> Choice {
     let words = |name| args.get_many::<String>(name).map(|all| all.cloned().collect()).unwrap_or_default();
-    Choice { cases: words("case"), tags: words("tag"), levels: words("level") }
+    // What is only named does no harm.
+    let on_this_machine =
+        args.try_get_one::<bool>("on-this-machine").ok().flatten().is_none_or(|given| *given);
+    Choice { cases: words("case"), tags: words("tag"), levels: words("level"), on_this_machine }
+}
+
+/// Trials at once. On one machine there is one at a time.
+fn jobs(args: &ArgMatches) -> Result<usize, String> {
+    if args.get_flag("on-this-machine") {
+        return Ok(1);
+    }
+    number(args, "jobs", std::thread::available_parallelism().map_or(2, std::num::NonZero::get))
 }
 
 fn number<T: std::str::FromStr>(args: &ArgMatches, name: &str, default: T) -> Result<T, String> {
@@ -105,8 +116,7 @@ fn check(args: &ArgMatches, rounds_unsaid: Option<u64>) -> Result<u8, String> {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("--param {pair}: not NAME=VALUE"))?;
         way.push((name.to_owned(), value.to_owned()));
     }
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let jobs = number(args, "jobs", cores)?;
+    let jobs = jobs(args)?;
     let mut charges = Vec::new();
     let mut unknown = 0;
     let paths: Vec<&Path> =
@@ -153,7 +163,6 @@ fn compare(args: &ArgMatches) -> Result<u8, String> {
     }
     let choice = choice(args);
     let cases = suite::all();
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let path = |name| args.get_one::<String>(name).map(Path::new);
     compare::compare(&compare::Task {
         theirs: path("theirs").ok_or("--theirs is missing")?,
@@ -164,7 +173,7 @@ fn compare(args: &ArgMatches) -> Result<u8, String> {
         known: cases.iter().map(|case| case.id.clone()).collect(),
         seed: number(args, "seed", 1)?,
         rounds: rounds(args)?,
-        jobs: number(args, "jobs", cores)?,
+        jobs: jobs(args)?,
         verbose: args.get_flag("verbose"),
     })
 }
@@ -233,11 +242,16 @@ fn trial(args: &ArgMatches) -> ExitCode {
     limits::begin(order.limits);
     let mut known = String::new();
     let _ = std::io::stdin().read_to_string(&mut known);
-    let ran = host::with_own_host(&order.subject, || {
+    let judge = || {
         let verdict = decide(&order, &known);
         let line = serde_json::to_string(&verdict).unwrap_or_default();
         u8::from(writeln!(std::io::stdout(), "{line}").is_err())
-    });
+    };
+    let ran = if order.on_this_machine {
+        std::fs::create_dir_all(host::OWN).map(|()| judge()).map_err(|why| format!("{}: {why}", host::OWN))
+    } else {
+        host::with_own_host(&order.subject, judge)
+    };
     match ran {
         Ok(status) => ExitCode::from(status),
         Err(why) => {

@@ -3,7 +3,7 @@
 mod plan;
 mod stop;
 
-use crate::case::{Case, Parameters, Verdict};
+use crate::case::{Case, Level, Parameters, Verdict};
 use crate::limits::{GRACE, Limits};
 use crate::subject::Subject;
 use plan::{Next, Plan};
@@ -27,6 +27,8 @@ pub struct Order {
     pub ways: Vec<Parameters>,
     pub seed: u64,
     pub rounds: Option<u64>,
+    /// No host of its own.
+    pub on_this_machine: bool,
 }
 
 /// A case that was carried out on an agent.
@@ -191,6 +193,7 @@ fn one(charge: &Charge, case: &Case, manner: &Manner<'_>, left: Option<String>) 
         ways: charge.ways.clone(),
         seed: manner.seed,
         rounds: manner.rounds,
+        on_this_machine: case.level == Level::Lab,
     };
     let not = |why| Told { verdict: NOT_CARRIED_OUT, why: Some(why), findings: Vec::new() };
     let verdict = match left {

@@ -1,6 +1,6 @@
 //! All cases, and the choice among them.
 
-use crate::case::Case;
+use crate::case::{Case, Level};
 
 /// Every case there is, in the order of reports.
 pub fn all() -> Vec<Case> {
@@ -18,6 +18,8 @@ pub struct Choice {
     pub cases: Vec<String>,
     pub tags: Vec<String>,
     pub levels: Vec<String>,
+    /// Cases that change the machine, too.
+    pub on_this_machine: bool,
 }
 
 impl Choice {
@@ -25,7 +27,8 @@ impl Choice {
         let any = |wanted: &[String], has: &dyn Fn(&str) -> bool| {
             wanted.is_empty() || wanted.iter().any(|w| has(w))
         };
-        any(&self.cases, &|part| case.id.contains(part))
+        (case.level != Level::Lab || self.on_this_machine)
+            && any(&self.cases, &|part| case.id.contains(part))
             && any(&self.tags, &|tag| case.tags.iter().any(|has| has == tag))
             && any(&self.levels, &|level| case.level.word() == level)
     }

@@ -95,6 +95,41 @@ fn a_case_breaks_on_an_agent_that_does_otherwise() {
     assert!(code == Some(1) && said.contains("small.case:5: exit 1 instead of 0"), "{code:?} {said}");
 }
 
+/// Level lab: nothing stands between the case and the machine, so it must be asked for; what it did is undone at its end.
+#[test]
+fn a_case_of_the_lab_plays_on_the_machine_itself_when_told_so() {
+    let own = tempfile::tempdir().unwrap();
+    let file = own.path().join("made").display().to_string();
+    let case = CASE.replace("level stub", "level lab").replace(
+        "  run start",
+        &format!("  given done echo 'a b' >{file}\n  finally mv {file} {file}-2\n  finally test -e {file} && echo undone >>{file}\n  run start"),
+    ) + &format!("  observe said cat {file} ~ a b\n  observe not said cat {file} ~ undone\n");
+    let bench = Bench::new(&case, 0, 1);
+    // Its own /run: the judge keeps a folder there.
+    let judge = |name: &str, more: &[&str]| {
+        let agent = bench.path(name).join("Stub");
+        run(Command::new("unshare")
+            .args(["--mount", "--", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$@\"", "judge"])
+            .arg(env!("CARGO_BIN_EXE_ringfence-conformance"))
+            .args(["check", "--tag", "behaviour"])
+            .args(more)
+            .arg(agent)
+            .env("RINGFENCE_CASES", bench.path("cases")))
+    };
+    let (code, said) = judge("theirs", &[]);
+    assert!(code == Some(2) && fs::read_dir(own.path()).unwrap().next().is_none(), "{code:?} {said}");
+    let (code, said) = judge("theirs", &["--on-this-machine"]);
+    assert_eq!(code, Some(0), "{said}");
+    let undone = own.path().join("made-2");
+    assert_eq!(fs::read_to_string(&undone).unwrap(), "a b\nundone\n");
+    fs::remove_file(&undone).unwrap();
+    let (code, said) = judge("ours", &["--on-this-machine"]);
+    assert!(code == Some(1) && said.contains("exit 1 instead of 0"), "{code:?} {said}");
+    assert!(undone.exists(), "it is undone when the case breaks, too");
+    let wrong = Bench::new(&case.replace("level lab", "level ns"), 0, 0).judge(&["list"]);
+    assert!(wrong.0 == Some(2) && wrong.1.contains("'given' takes"), "{wrong:?}");
+}
+
 #[test]
 fn a_difference_needs_its_entry_and_an_entry_its_difference() {
     let named = |case: &str| format!("{ENTRY}cases = [\"{case}\"]\n");

@@ -39,6 +39,8 @@ pub enum Step {
     Run(Run),
     Expect(Expect),
     Observe(Observe),
+    /// Carried out at the end, the last one first, however the case ends (level lab).
+    Finally(String),
 }
 
 /// Something that is so, or happens, without the agent.
@@ -79,6 +81,8 @@ pub enum Given {
     Nobody,
     Pass(Duration),
     Device(Device),
+    /// A line of the shell, on the machine itself (level lab). It must succeed.
+    Done(String),
 }
 
 /// A call of the agent.
@@ -175,6 +179,11 @@ pub enum Thing {
     /// An initiator reaches the unit.
     Unit(Unit),
     Process(String),
+    /// What a line of the shell says (level lab); its exit status does not matter.
+    Says {
+        line: String,
+        text: String,
+    },
     /// The last call of the agent ran this recorder, with these words in its arguments.
     Called {
         program: String,

@@ -80,6 +80,11 @@ impl Observer {
             Thing::Bmc(wanted) => self.device.see(wanted),
             Thing::Tgt(line) => target::shows(line),
             Thing::Unit(unit) => target::reach(unit),
+            Thing::Says { line, text } => {
+                // What it says counts, not how it ends: many a tool tells a state by its status.
+                let said = tool::output("/bin/sh", &["-c", &format!("{{ {line}\n}} 2>&1 || :")])?;
+                Ok((said.contains(text.as_str()), said.trim().replace('\n', "; ")))
+            }
             Thing::Process(text) => {
                 let all = processes();
                 Ok((all.iter().any(|line| line.contains(text.as_str())), all.join("; ")))

@@ -136,7 +136,11 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
             script.also.extend(owned);
             return Ok(());
         }
-        "given" => Step::Given(given(&words)?),
+        "given" => match rest.strip_prefix("done ").filter(|_| script.level == Level::Lab) {
+            Some(line) => Step::Given(Given::Done(line.trim().to_owned())),
+            None => Step::Given(given(&words)?),
+        },
+        "finally" if script.level == Level::Lab && !rest.is_empty() => Step::Finally(rest.to_owned()),
         "with" => Step::With(pairs(&words)?),
         "without" if !words.is_empty() => Step::Without(owned),
         "stdin" if is_fence => Step::Stdin(owned),
@@ -147,11 +151,15 @@ fn one_line(parsed: &mut Parsed, agent: &str, file: &str, number: usize, line: &
         }
         "run" => Step::Run(run(&words)?),
         "expect" => Step::Expect(expect(&words, rest)?),
-        "observe" => Step::Observe(observe(&words)?),
+        "observe" => match said(rest).filter(|_| script.level == Level::Lab) {
+            Some(seen) => Step::Observe(seen?),
+            None => Step::Observe(observe(&words)?),
+        },
         other => {
             return Err(format!(
                 "'{other}' is no verb: case, about, level, needs, way, stage, event, given, with, without, meta, run, expect, observe; \
-                of fence agents too: also, stdin, arguments"
+                of fence agents too: also, stdin, arguments; behind 'level lab' too: given done LINE, \
+                observe [not] said LINE ~ TEXT [within N seconds], finally LINE"
             ));
         }
     };
@@ -193,7 +201,8 @@ fn whole(script: &Script) -> Vec<(usize, String)> {
             | Step::Without(_)
             | Step::Stdin(_)
             | Step::Arguments(_)
-            | Step::Observe(_) => {}
+            | Step::Observe(_)
+            | Step::Finally(_) => {}
         }
     }
     if called.is_none() {
@@ -298,6 +307,26 @@ fn expect(words: &[&str], line: &str) -> Result<Expect, String> {
             );
         }
     })
+}
+
+/// `[not] said LINE ~ TEXT [within N seconds]`, the line and the text as they are.
+fn said(rest: &str) -> Option<Result<Observe, String>> {
+    let (not, rest) = match rest.strip_prefix("not ") {
+        Some(rest) => (true, rest.trim()),
+        None => (false, rest),
+    };
+    let rest = rest.strip_prefix("said ")?;
+    let Some((line, text)) = rest.rsplit_once(" ~ ") else {
+        return Some(Err("the form is: observe [not] said LINE ~ TEXT [within N seconds]".to_owned()));
+    };
+    let timed = text.strip_suffix(" seconds").and_then(|text| text.rsplit_once(" within "));
+    let (text, within) = match timed.map(|(text, seconds)| (text, span(seconds))) {
+        Some((text, Ok(within))) => (text, within),
+        Some((_, Err(why))) => return Some(Err(why)),
+        None => (text, Duration::ZERO),
+    };
+    let thing = Thing::Says { line: line.trim().to_owned(), text: text.trim().to_owned() };
+    Some(Ok(Observe { not, thing, within }))
 }
 
 fn observe(words: &[&str]) -> Result<Observe, String> {

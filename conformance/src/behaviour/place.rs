@@ -101,6 +101,9 @@ pub fn make(given: &Given, call: &mut Callable) -> Result<(), String> {
         Given::Tgtadm(words) => {
             target::administer(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
+        Given::Done(line) => {
+            tool::output("/bin/sh", &["-c", line])?;
+        }
         Given::Nobody => call.nobody = true,
         Given::Pass(span) => pause(*span),
         // It is the case's own: the player has it.

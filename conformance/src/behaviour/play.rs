@@ -6,19 +6,33 @@ use super::language::{Expect, Given, Run, Script, Step, Stream};
 use super::observe::{Observer, snapshot};
 use super::place::{self, Callable};
 use super::wire::Ear;
-use crate::call::Answer;
+use crate::call::{Answer, Call};
 use crate::case::{Level, Parameters, Stop, Trial};
 use crate::subject::Family;
 use crate::tool;
+use std::time::Duration;
 
 pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
+    let played = steps(script, trial);
+    for (line, step) in script.steps.iter().rev() {
+        if let Step::Finally(command) = step
+            && let Err(why) = tool::output("/bin/sh", &["-c", command])
+        {
+            // The next case would play in what this one has left.
+            return Err(Stop::CannotJudge(format!("{}:{line}: {why}", script.file)));
+        }
+    }
+    played
+}
+
+fn steps(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
     for program in &script.needs {
         if !tool::is_there(program) {
             return Err(Stop::CannotJudge(format!("needs {program}, which is not installed")));
         }
     }
     let is_fence = script.family() == Family::Fence;
-    let networked = script.level != Level::Stub && !is_fence;
+    let networked = matches!(script.level, Level::Ns | Level::Root) && !is_fence;
     let mut observer = Observer { ear: None, before: None, device: fence::Bench::default() };
     if networked {
         if !tool::is_there("ip") {
@@ -46,6 +60,7 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
                 parameters.extend(pairs.iter().cloned());
             }
             Step::Without(names) => parameters.retain(|(name, _)| !names.contains(name)),
+            Step::Finally(_) => {}
             Step::Stdin(lines) => more.lines.extend(lines.iter().cloned()),
             Step::Arguments(words) => more.words.extend(words.iter().cloned()),
             Step::Run(run) if is_fence => {
@@ -60,7 +75,9 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
                     observer.before = Some(snapshot()?);
                 }
                 place::forget_calls();
-                last = Some(trial.run(&call(run, trial, &parameters, &callable))?);
+                let call = call(run, trial, &parameters, &callable);
+                let call = if script.level == Level::Lab { patient(call, &parameters) } else { call };
+                last = Some(trial.run(&call)?);
             }
             Step::Expect(expect) => {
                 if let Some(answer) = &last
@@ -82,7 +99,18 @@ pub fn play(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn call(run: &Run, trial: &Trial<'_>, parameters: &Parameters, callable: &Callable) -> crate::call::Call {
+/// The time that an agent has where processors may be emulated; a case may set its own with `meta timeout=MILLISECONDS`.
+const IN_THE_LAB: Duration = Duration::from_secs(120);
+
+fn patient(call: Call, parameters: &Parameters) -> Call {
+    let told = parameters.iter().find(|(name, _)| name == TIMEOUT).and_then(|(_, value)| value.parse().ok());
+    let span = told.map_or(IN_THE_LAB, Duration::from_millis);
+    call.param(TIMEOUT, span.as_millis().to_string()).patience(span)
+}
+
+const TIMEOUT: &str = "CRM_meta_timeout";
+
+fn call(run: &Run, trial: &Trial<'_>, parameters: &Parameters, callable: &Callable) -> Call {
     let call = trial.subject.call(&run.action);
     let call = if run.recurring { call.recurring() } else { call };
     let call = match &run.level {

@@ -25,6 +25,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Where processors may be emulated.
+    pub fn in_the_lab(self) -> Self {
+        Self { call: self.call.max(120), trial: self.trial.max(900), agent: self.agent.max(3600), ..self }
+    }
+}
+
 /// An agent that took this long lets all others go first.
 pub const FAIR: Duration = Duration::from_secs(40);
 

@@ -189,7 +189,7 @@ fn one(charge: &Charge, case: &Case, manner: &Manner<'_>, left: Option<String>) 
     let order = Order {
         case: case.id.clone(),
         subject: charge.subject.path.clone(),
-        limits: manner.limits,
+        limits: if case.level == Level::Lab { manner.limits.in_the_lab() } else { manner.limits },
         ways: charge.ways.clone(),
         seed: manner.seed,
         rounds: manner.rounds,

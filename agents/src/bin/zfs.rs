@@ -20,6 +20,8 @@ use std::time::Duration;
 const KSTAT: &str = "/proc/spl/kstat/zfs";
 /// `zfs-fuse` has no kstat; its daemon listens here.
 const FUSE_SOCKET: &str = "/run/zfs/zfs_socket";
+/// How `zpool` begins to say that the kernel has no ZFS (`libzfs_error_init`, 0.7 to 2.3).
+const NO_MODULE: &str = "The ZFS modules";
 /// A state that passes by itself (while vdevs are opened or a pool is exported) is looked at again for this long.
 const SETTLES_IN: Duration = Duration::from_secs(3);
 /// Time between two attempts to export a pool that is busy.
@@ -218,6 +220,9 @@ impl Zfs {
         if self.params.importforce == Some(true) {
             return self.try_import(cx, true)?.map_err(failed);
         }
+        // Before the import, which watches a pool with multihost for half a minute: the owner that was fenced may be back by
+        // then, without the pool.
+        let nodes = if self.params.importforce.is_none() { cluster::nodes(cx) } else { Ok(Vec::new()) };
         let Err(why) = self.try_import(cx, false)? else { return Ok(()) };
         let Some(host) = last_host(&why).filter(|_| self.params.importforce.is_none()) else {
             return Err(failed(why));
@@ -228,8 +233,8 @@ impl Zfs {
                  run 'zpool import -f {pool}' (or set importforce=true)"
             ))
         };
-        let nodes = cluster::nodes(cx)
-            .map_err(|fault| refused(&format!("and the cluster cannot be asked about it ({fault})")))?;
+        let nodes =
+            nodes.map_err(|fault| refused(&format!("and the cluster cannot be asked about it ({fault})")))?;
         let own = same_host(&host, &cluster::node_name(cx));
         match nodes.iter().find(|node| same_host(&node.name, &host)) {
             _ if own => {}
@@ -238,7 +243,7 @@ impl Zfs {
             None => return Err(refused("which is no node of this cluster and may be alive")),
         }
         cx.warn(format!(
-            "pool {pool} was used last by host {host}, which is not in the cluster now: taking it by force"
+            "pool {pool} was used last by host {host}, which the cluster has lost or which is this one: taking it by force"
         ));
         self.try_import(cx, true)?.map_err(failed)
     }
@@ -252,8 +257,12 @@ impl Zfs {
             // Else this host imports it at its next boot, when another one may have it.
             .args(["-o", "cachefile=none", &self.params.pool.0]);
         let said = cx.run(&import)?;
-        let told = || said.stderr_text().lines().map(str::trim).collect::<Vec<_>>().join(" ");
-        Ok(if said.success() { Ok(()) } else { Err(told()) })
+        let told = said.stderr_text().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        if !said.success() && told.contains(NO_MODULE) {
+            // Another node may have it, and trying again here is useless.
+            return Err(Fault::installed(format!("cannot import pool {}: {told}", self.params.pool.0)));
+        }
+        Ok(if said.success() { Ok(()) } else { Err(told) })
     }
 
     fn export(&self, cx: &Cx) -> Result<(), Fault> {
@@ -433,7 +442,10 @@ mod tests {
 
     #[test]
     fn a_pool_that_was_exported_needs_no_force() {
-        assert_eq!(started(None, &[("zpool", 0, "", "")]), (Ok(()), vec![PLAIN.to_owned()]));
+        assert_eq!(started(Some(false), &[("zpool", 0, "", "")]), (Ok(()), vec![PLAIN.to_owned()]));
+        let nodes = ("crm_node", 0, "2 zb member\n", "");
+        let (result, ran) = started(None, &[nodes, ("zpool", 0, "", "")]);
+        assert_eq!((result, ran), (Ok(()), vec!["crm_node -l".to_owned(), PLAIN.to_owned()]));
         assert_eq!(started(Some(true), &[("zpool", 0, "", "")]), (Ok(()), vec![FORCED.to_owned()]));
     }
 
@@ -445,7 +457,8 @@ mod tests {
         let (result, ran) = started(None, &nodes("1 za.example.com lost\n2 zb member\n"));
         assert_eq!(
             (result, ran),
-            (Ok(()), vec![PLAIN.to_owned(), "crm_node -l".to_owned(), FORCED.to_owned()])
+            (Ok(()), vec!["crm_node -l".to_owned(), PLAIN.to_owned(), FORCED.to_owned()]),
+            "the cluster is asked first: the watch of multihost takes longer than the boot of the one that was fenced"
         );
         for (list, because) in [
             ("1 za member\n2 zb member\n", "which is alive"),
@@ -476,9 +489,21 @@ mod tests {
     fn multihost_decides_besides() {
         let (result, ran) = started(None, &[("zpool", 1, "", ACTIVE_ELSEWHERE)]);
         assert!(result.unwrap_err().contains("pool is imported on za"));
-        assert_eq!(ran, [PLAIN]);
+        assert!(!ran.contains(&FORCED.to_owned()), "{ran:?}");
         let (result, _) = started(Some(true), &[("zpool", 1, "", ACTIVE_ELSEWHERE)]);
         assert!(result.is_err());
+    }
+
+    /// As zpool 2.3.2 says it on a kernel without the module.
+    #[test]
+    fn a_kernel_without_zfs_is_a_matter_of_installation() {
+        let root = tempfile::tempdir().unwrap();
+        let said = "The ZFS modules cannot be auto-loaded.\nTry running 'modprobe zfs' as root to manually load them.\n";
+        let bench =
+            Bench::new("ZFS", Verb::Start).set("OCF_ROOT", "/nonexistent").answer("zpool", 1, "", said);
+        let fault = agent(root.path(), Some(false)).start(&bench.into_cx()).unwrap_err();
+        assert_eq!(fault.kind(), ocf_lib::resource::code::Kind::Installed);
+        assert!(fault.reason().contains("modprobe zfs"), "{}", fault.reason());
     }
 
     #[test]

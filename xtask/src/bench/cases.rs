@@ -77,6 +77,17 @@ const STATEFUL: [Work; 2] = [
     ("monitor, stopped", "monitor", 7, Prepare::Nothing, None),
 ];
 
+// Of the storage agents, what a host without their modules, daemons and disks can show. A pool or a target that runs is
+// compared in the lab: `lab_zfs` measures both agents in the same guest, in turns.
+const STORAGE: [Work; 2] = [
+    ("meta-data", "meta-data", 0, Prepare::Nothing, None),
+    ("monitor, stopped", "monitor", 7, Prepare::Nothing, None),
+];
+const IQN: &str = "iqn.2026-01.org.bench:none";
+
+// Without its module upstream's agent ends every other action with 5.
+const DRBD: [Work; 1] = [("meta-data", "meta-data", 0, Prepare::Nothing, None)];
+
 /// All comparisons that can be made here; a side that is not there stays `None` and is told.
 pub fn all(bed: &Bed, agents: &[Built]) -> Result<Vec<Case>, String> {
     let mut cases = Vec::new();
@@ -84,6 +95,15 @@ pub fn all(bed: &Bed, agents: &[Built]) -> Result<Vec<Case>, String> {
     resource(&mut cases, bed, agents, "IPaddr2", &address, &IPADDR2);
     resource(&mut cases, bed, agents, "Dummy", &[], &DUMMY);
     resource(&mut cases, bed, agents, "Stateful", &[], &STATEFUL);
+    let lio = ("implementation", "lio-t");
+    let lun = [lio, ("target_iqn", IQN), ("lun", "1"), ("path", "/dev/null")];
+    resource(&mut cases, bed, agents, "ZFS", &[("pool", "bench-has-none")], &STORAGE);
+    resource(&mut cases, bed, agents, "iSCSITarget", &[lio, ("iqn", IQN)], &STORAGE);
+    resource(&mut cases, bed, agents, "iSCSILogicalUnit", &lun, &STORAGE);
+    resource(&mut cases, bed, agents, "drbd", &[("drbd_resource", "bench-has-none")], &DRBD);
+    // Upstream has nothing like these two.
+    resource(&mut cases, bed, agents, "LVM-filter", &[("accept", "^/dev/bench-has-none")], &STORAGE);
+    resource(&mut cases, bed, agents, "multipath-resize", &[("device", "/dev/bench-has-none")], &STORAGE);
 
     let ours = file_of(agents, Kind::Fence, "fence_ipmilan");
     let upstream = there("/usr/sbin/fence_ipmilan");
@@ -117,7 +137,9 @@ fn resource(
     work: &[Work],
 ) {
     let ours = file_of(agents, Kind::Resource, agent);
-    let upstream = there(&format!("/usr/lib/ocf/resource.d/heartbeat/{agent}"));
+    let upstream = ["heartbeat", "linbit"]
+        .iter()
+        .find_map(|provider| there(&format!("/usr/lib/ocf/resource.d/{provider}/{agent}")));
     for &(work, verb, code, prepare, undo) in work {
         let subject = |program: &Option<PathBuf>| {
             program.as_ref().map(|program| Subject {

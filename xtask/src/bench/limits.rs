@@ -36,6 +36,16 @@ pub fn judge(outcomes: &[Outcome]) -> Vec<Limit> {
             kept: figures.map(|f| f.processes.execs == 0 && (work == "start" || f.processes.forks == 0)),
         });
     }
+    for agent in ["ZFS", "iSCSITarget", "iSCSILogicalUnit", "multipath-resize"] {
+        let figures = ours(agent, "monitor, stopped");
+        limits.push(Limit {
+            what: format!("{agent} monitor, stopped: no processes, no further programs"),
+            found: figures.map_or_else(missing, |f| {
+                format!("{} forks, {} execs", f.processes.forks, f.processes.execs)
+            }),
+            kept: figures.map(|f| f.processes.execs == 0 && f.processes.forks == 0),
+        });
+    }
     limits.push(part(
         "IPaddr2 monitor: wall minimum",
         monitor,
@@ -142,6 +152,10 @@ mod tests {
             ("IPaddr2", "start"),
             ("IPaddr2", "stop"),
             ("fence_ipmilan", "status"),
+            ("ZFS", "monitor, stopped"),
+            ("iSCSITarget", "monitor, stopped"),
+            ("iSCSILogicalUnit", "monitor, stopped"),
+            ("multipath-resize", "monitor, stopped"),
         ];
         works
             .map(|(agent, work)| Outcome {
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_limit_breaks_on_its_own_figure() {
-        assert_eq!(broken(&outcomes(&figures(1000, 1, 3000))).len(), 4);
+        assert_eq!(broken(&outcomes(&figures(1000, 1, 3000))).len(), 8);
         assert_eq!(broken(&outcomes(&figures(1000, 0, 8 * 1024))), ["peak memory of each agent: under 8 MB"]);
         // 1.3 ms: more than 1/25 of 30 ms, less than 1.5 times 0.9 ms.
         assert_eq!(broken(&outcomes(&figures(1300, 0, 3000))).len(), 2);

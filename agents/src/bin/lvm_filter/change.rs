@@ -1,7 +1,7 @@
 //! A change of LVM's configuration: made, found again, and taken back.
 
-use super::conf::{Conf, Malformed, render};
-use super::lvm::Pv;
+use super::conf::{Conf, Malformed, render, without_prefix};
+use super::devices::{Entry, entries, is_ours, without_ours};
 use super::replace::{remove_leftovers, replace, text_of};
 use ocf_lib::resource::code::Fault;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,13 @@ pub enum Change {
         /// The file's text before; `None`: it was not there.
         before: Option<String>,
     },
-    /// Entries of the devices file.
-    Devices { added: Vec<String>, removed: Vec<String> },
+    /// Entries of the devices file, by names of devices.
+    Devices {
+        added: Vec<String>,
+        removed: Vec<String>,
+        /// The file's text before.
+        before: String,
+    },
 }
 
 /// Where LVM keeps the list of devices that it may use (`devices/devicesfile`).
@@ -66,13 +71,18 @@ impl Change {
 
     /// Entries that are not there yet, or not there any more, are no part of the change: stop would get them wrong.
     pub fn of_devices(folder: &Path, accept: &[String], reject: &[String]) -> Result<Self, Fault> {
-        let text = text_of(&devices_file(folder))?.unwrap_or_default();
-        let names: Vec<&str> = names(&text).collect();
-        let has = |path: &&String| names.contains(&path.as_str());
-        Ok(Self::Devices {
-            added: accept.iter().filter(|path| !has(path)).cloned().collect(),
-            removed: reject.iter().filter(has).cloned().collect(),
-        })
+        let file = devices_file(folder);
+        let Some(before) = text_of(&file)? else {
+            // One that is made for a single device hides all others.
+            return Err(Fault::args(format!(
+                "there is no {}: make it first (vgimportdevices --all), or use method=filter",
+                file.display()
+            )));
+        };
+        let has = |path: &&String| entry_of(&before, path).is_some();
+        let added = accept.iter().filter(|path| !has(path)).cloned().collect();
+        let removed = reject.iter().filter(has).cloned().collect();
+        Ok(Self::Devices { added, removed, before })
     }
 
     pub fn path(&self) -> String {
@@ -89,22 +99,25 @@ impl Change {
         }
     }
 
-    /// For `pvs --config`: the setting as it would be.
-    pub fn config(&self) -> Option<String> {
-        let Self::Filter { file, setting, rules, before } = self else { return None };
-        let text = with_rules(file, before.as_deref().unwrap_or_default(), setting, rules).ok()?;
-        let conf = Conf::parse(&text).ok()?;
-        let values = conf.setting(setting).ok()??.values.clone();
-        Some(format!("{setting}={}", render(&values).replace(' ', "")))
-    }
-
-    /// What is left of `volumes` when the devices file is changed.
-    pub fn left_of(&self, volumes: &[Pv]) -> Vec<Pv> {
-        let removed: &[String] = match self {
-            Self::Filter { .. } => &[],
-            Self::Devices { removed, .. } => removed,
-        };
-        volumes.iter().filter(|volume| !removed.contains(&volume.name)).cloned().collect()
+    /// For `pvs`: LVM as it would be, or `None` when that cannot be told.
+    pub fn preview(&self) -> Option<[String; 2]> {
+        match self {
+            Self::Filter { file, setting, rules, before } => {
+                let text = with_rules(file, before.as_deref().unwrap_or_default(), setting, rules).ok()?;
+                let conf = Conf::parse(&text).ok()?;
+                let values = conf.setting(setting).ok()??.values.clone();
+                Some(["--config".to_owned(), format!("{setting}={}", render(&values))])
+            }
+            Self::Devices { added, removed, before } => {
+                let kept = entries(before).filter(|entry| !removed.iter().any(|path| entry.is_of(path)));
+                let kept = kept.filter_map(|entry| entry.name().map(str::to_owned));
+                // A device that is not there yet is an error for LVM.
+                let there = added.iter().filter(|path| Path::new(path).exists()).cloned();
+                let list: Vec<String> = kept.chain(there).collect();
+                // An empty list would mean the file.
+                (!list.is_empty()).then(|| ["--devices".to_owned(), list.join(",")])
+            }
+        }
     }
 
     /// What is not as this change made it, in words; `None`: it stands as it was made.
@@ -120,11 +133,10 @@ impl Change {
                 Ok((!stands)
                     .then(|| format!("the rules are not in front of {setting} in {}", file.display())))
             }
-            Self::Devices { added, removed } => {
+            Self::Devices { added, removed, .. } => {
                 let text = text_of(&devices_file(folder))?.unwrap_or_default();
-                let names: Vec<&str> = names(&text).collect();
-                let lost = added.iter().find(|path| !names.contains(&path.as_str()));
-                let back = removed.iter().find(|path| names.contains(&path.as_str()));
+                let lost = added.iter().find(|path| entry_of(&text, path).is_none());
+                let back = removed.iter().find(|path| entry_of(&text, path).is_some());
                 Ok(lost
                     .map(|path| format!("{path} is not in the devices file"))
                     .or_else(|| back.map(|path| format!("{path} is in the devices file again"))))
@@ -132,30 +144,22 @@ impl Change {
         }
     }
 
-    pub fn apply(
-        &self,
-        folder: &Path,
-        lvmdevices: impl Fn(&[&str]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    /// Makes it. `lvmdevices` runs LVM's own tool, which knows how a device is identified.
+    pub fn apply(&self, lvmdevices: impl Fn(&[&str]) -> Result<(), Fault>) -> Result<(), Fault> {
         match self {
             Self::Filter { file, setting, rules, before } => {
                 let text = with_rules(file, before.as_deref().unwrap_or_default(), setting, rules)?;
                 replace(file, &text)
             }
-            Self::Devices { added, removed } => {
-                let _ = folder;
+            Self::Devices { added, removed, .. } => {
                 added.iter().try_for_each(|path| lvmdevices(&["--adddev", path]))?;
                 removed.iter().try_for_each(|path| lvmdevices(&["--deldev", path]))
             }
         }
     }
 
-    /// Takes it back. A file that nobody has edited since gets its old text to the letter; else our rules alone go.
-    pub fn undo(
-        &self,
-        folder: &Path,
-        lvmdevices: impl Fn(&[&str]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    /// Takes it back. A file that nobody has edited since gets its old text to the letter; else our part alone goes.
+    pub fn undo(&self, folder: &Path) -> Result<(), Fault> {
         match self {
             Self::Filter { file, setting, rules, before } => {
                 remove_leftovers(file);
@@ -168,7 +172,17 @@ impl Change {
                     return replace(file, before);
                 }
                 let told = malformed(file);
-                let conf = Conf::parse(&text).map_err(&told)?;
+                let conf = match Conf::parse(&text) {
+                    Ok(conf) => conf,
+                    // Somebody else's mistake: our rules can go all the same where they stand as they were written.
+                    Err(why) => {
+                        return match without_prefix(&text, rules) {
+                            Some(text) => replace(file, &text),
+                            None if rules.iter().any(|rule| text.contains(rule.as_str())) => Err(told(why)),
+                            None => Ok(()),
+                        };
+                    }
+                };
                 let Some(now) = conf.setting(setting).map_err(&told)? else { return Ok(()) };
                 let mut ours: Vec<&String> = rules.iter().collect();
                 let mut kept = Vec::new();
@@ -188,12 +202,17 @@ impl Change {
                 };
                 replace(file, &text)
             }
-            Self::Devices { added, removed } => {
-                let text = text_of(&devices_file(folder))?.unwrap_or_default();
-                let names: Vec<&str> = names(&text).collect();
-                let has = |path: &&String| names.contains(&path.as_str());
-                added.iter().filter(has).try_for_each(|path| lvmdevices(&["--deldev", path]))?;
-                removed.iter().filter(|path| !has(path)).try_for_each(|path| lvmdevices(&["--adddev", path]))
+            Self::Devices { added, removed, before } => {
+                let file = devices_file(folder);
+                remove_leftovers(&file);
+                let Some(text) = text_of(&file)? else { return Ok(()) };
+                if text == *before {
+                    Ok(())
+                } else if is_ours(before, &text, added, removed) {
+                    replace(&file, before)
+                } else {
+                    replace(&file, &without_ours(before, &text, added, removed))
+                }
             }
         }
     }
@@ -212,7 +231,7 @@ impl Change {
                     writeln!(out, "+{line}")?;
                 }
             }
-            Self::Devices { added, removed } => {
+            Self::Devices { added, removed, .. } => {
                 writeln!(out, "{}", devices_file(folder).display())?;
                 removed.iter().try_for_each(|path| writeln!(out, "-{path}"))?;
                 added.iter().try_for_each(|path| writeln!(out, "+{path}"))?;
@@ -222,25 +241,21 @@ impl Change {
     }
 }
 
-/// The names in a devices file: `IDTYPE=... IDNAME=... DEVNAME=/dev/sdb PVID=...` (lvmdevices(8)).
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    fn name(line: &str) -> Option<&str> {
-        line.split_whitespace().find_map(|word| word.strip_prefix("DEVNAME="))
-    }
-    text.lines().filter(|line| !line.starts_with('#')).filter_map(name)
+/// The entry of a device in a devices file's text.
+fn entry_of<'a>(text: &'a str, path: &str) -> Option<Entry<'a>> {
+    entries(text).find(|entry| entry.is_of(path))
 }
 
 /// A change that was made, or was about to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub change: Change,
+    /// Devices that LVM saw before and must not see now, volumes or not.
+    #[serde(default)]
+    pub hidden: Vec<String>,
 }
 
 impl Record {
-    pub fn new(change: Change) -> Self {
-        Self { change }
-    }
-
     pub fn read(file: &Path) -> Result<Option<Self>, Fault> {
         let Some(text) = text_of(file)? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|why| {

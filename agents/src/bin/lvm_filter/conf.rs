@@ -211,6 +211,16 @@ pub fn render(values: &[String]) -> String {
     format!("[ {} ]", values.iter().map(quoted).collect::<Vec<_>>().join(", "))
 }
 
+/// A text that is not understood, without `rules` where [`render`] has put them in front of others or alone; `None`: they are not
+/// there as one piece, or more than once.
+pub fn without_prefix(text: &str, rules: &[String]) -> Option<String> {
+    let whole = render(rules);
+    let inner = whole.strip_prefix("[ ")?.strip_suffix(" ]")?;
+    let (before, after) = text.split_once(inner)?;
+    let after = after.strip_prefix(", ").unwrap_or(after);
+    (!after.contains(inner)).then(|| format!("{before}{after}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,5 +287,14 @@ mod tests {
         }
         let twice = "devices { filter = 1 }\ndevices/filter = 2\n";
         assert_eq!(Conf::parse(twice).unwrap().setting("devices/filter").unwrap_err().line, 2);
+    }
+
+    #[test]
+    fn rules_leave_a_text_that_is_not_understood() {
+        let rules = strings(&["a|^/dev/drbd|", "r|x|"]);
+        let text = "devices {\n\tfilter = [ \"a|^/dev/drbd|\", \"r|x|\", \"r|y|\" ]\n";
+        assert_eq!(without_prefix(text, &rules).unwrap(), "devices {\n\tfilter = [ \"r|y|\" ]\n");
+        assert_eq!(without_prefix("devices {\n", &rules), None);
+        assert_eq!(without_prefix(&text.repeat(2), &rules), None);
     }
 }

@@ -4,6 +4,7 @@ use ocf_lib::cmd::Cmd;
 use ocf_lib::resource::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// The LVM of this host, with its configuration in `folder` (`/etc/lvm`).
@@ -11,7 +12,7 @@ pub struct Lvm<'a> {
     pub folder: &'a Path,
 }
 
-/// A physical volume under one of its names.
+/// A device that LVM sees: a physical volume under one of its names, or none (`uuid` is empty then).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pv {
     pub uuid: String,
@@ -47,18 +48,15 @@ impl Lvm<'_> {
         }
     }
 
-    /// All physical volumes that are seen, with `config` in front of what the files say.
-    pub fn volumes(&self, cx: &Cx, config: Option<&str>) -> Result<Vec<Pv>, Fault> {
-        let mut cmd = self.lvm(&["pvs", "--all", "--readonly", "--reportformat", "json", "-o"]);
-        cmd = cmd.arg("pv_name,pv_uuid,vg_name,vg_uuid,pv_duplicate");
-        if let Some(config) = config {
-            cmd = cmd.args(["--config", config]);
-        }
+    /// All devices that LVM sees, volumes or not; `options` tell it of another configuration than the files'.
+    pub fn devices(&self, cx: &Cx, options: &[String]) -> Result<Vec<Pv>, Fault> {
+        let cmd = self.lvm(&["pvs", "--all", "--readonly", "--reportformat", "json", "-o"]);
+        let cmd = cmd.arg("pv_name,pv_uuid,vg_name,vg_uuid,pv_duplicate").args(options);
         volumes(&cx.run_checked(&cmd)?.stdout_text())
     }
 
     /// `lvmdevices` under its long name: Debian 12 has no link for it.
-    pub fn devices(&self, cx: &Cx, change: &[&str]) -> Result<(), Fault> {
+    pub fn change_devices(&self, cx: &Cx, change: &[&str]) -> Result<(), Fault> {
         let words = [&["lvmdevices", "-y"], change].concat();
         cx.run_checked(&self.lvm(&words)).map(drop)
     }
@@ -85,19 +83,32 @@ fn volumes(json: &str) -> Result<Vec<Pv>, Fault> {
             duplicate: text("pv_duplicate") == "duplicate",
         }
     };
-    // With --all also devices that are no volumes.
-    Ok(rows.iter().map(volume).filter(|volume| !volume.uuid.is_empty()).collect())
+    Ok(rows.iter().map(volume).collect())
 }
 
 /// Volumes that are seen in `now` under some name, and in `then` under none.
 pub fn vanished<'a>(now: &'a [Pv], then: &[Pv]) -> Vec<&'a Pv> {
     let seen: BTreeSet<&str> = then.iter().map(|volume| volume.uuid.as_str()).collect();
-    now.iter().filter(|volume| !seen.contains(volume.uuid.as_str())).collect()
+    // Of a duplicate LVM does not tell the group.
+    let counts = |volume: &&Pv| !volume.uuid.is_empty() && !volume.duplicate;
+    now.iter().filter(counts).filter(|volume| !seen.contains(volume.uuid.as_str())).collect()
+}
+
+/// Names of devices that are seen in `now` and not in `then`.
+pub fn hidden(now: &[Pv], then: &[Pv]) -> Vec<String> {
+    let gone = |device: &&Pv| !then.iter().any(|other| other.name == device.name);
+    now.iter().filter(gone).map(|device| device.name.clone()).collect()
 }
 
 /// Names under which LVM sees a volume a second time.
 pub fn duplicates(volumes: &[Pv]) -> Vec<&str> {
     volumes.iter().filter(|volume| volume.duplicate).map(|volume| volume.name.as_str()).collect()
+}
+
+/// dm's own name for a logical volume: `LVM-`, then the ids of group and volume, 32 letters each; the group's.
+fn group_of(device: &Path) -> Option<String> {
+    let uuid = std::fs::read_to_string(device.join("dm/uuid")).ok()?;
+    uuid.strip_prefix("LVM-")?.get(..32).map(str::to_owned)
 }
 
 /// The volume groups (their ids, as pvs writes them less the dashes) that the device `number` (`253:0`) stands on,
@@ -108,21 +119,33 @@ pub fn groups_below(sys: &Path, number: &str) -> BTreeSet<String> {
     // Deep enough for any stack, and an end for one that loops.
     for _ in 0..64 {
         let Some(device) = devices.pop() else { break };
-        let uuid = std::fs::read_to_string(device.join("dm/uuid")).unwrap_or_default();
-        // dm's own name for a logical volume: LVM-, then the ids of group and volume, 32 letters each.
-        if let Some(group) = uuid.strip_prefix("LVM-").and_then(|ids| ids.get(..32)) {
-            groups.insert(group.to_owned());
-        }
+        groups.extend(group_of(&device));
         let below = std::fs::read_dir(device.join("slaves")).into_iter().flatten().flatten();
         devices.extend(below.map(|entry| entry.path()));
     }
     groups
 }
 
-/// Major and minor number of the device that `/` is on, as in the kernel's list of mounts (proc(5)).
-pub fn root_device(mountinfo: &str) -> Option<&str> {
+/// The volume groups of which some volume is active on this host.
+pub fn active_groups(sys: &Path) -> BTreeSet<String> {
+    let devices = std::fs::read_dir(sys.join("block")).into_iter().flatten().flatten();
+    devices.filter_map(|device| group_of(&device.path())).collect()
+}
+
+/// Major and minor numbers of the devices that `/` is on, as in the kernel's list of mounts (proc(5)).
+///
+/// btrfs gives a number that is no device's: there it is the one of the source that was mounted.
+pub fn root_devices(mountinfo: &str) -> Vec<String> {
     let of_root = |line: &&str| line.split(' ').nth(4) == Some("/");
-    mountinfo.lines().rfind(of_root)?.split(' ').nth(2)
+    let Some(line) = mountinfo.lines().rfind(of_root) else { return Vec::new() };
+    let number = line.split(' ').nth(2).map(str::to_owned);
+    let source = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').nth(1));
+    let of_source = source.and_then(|source| std::fs::metadata(source).ok());
+    let of_source = of_source.filter(|about| about.file_type().is_block_device()).map(|about| {
+        let device = about.rdev();
+        format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device))
+    });
+    number.into_iter().chain(of_source).collect()
 }
 
 #[cfg(test)]
@@ -139,11 +162,12 @@ mod tests {
     #[test]
     fn volumes_duplicates_and_what_vanishes() {
         let now = volumes(REPORT).unwrap();
-        assert_eq!(now.len(), 3);
+        assert_eq!(now.len(), 4);
         assert_eq!(duplicates(&now), ["/dev/sdb"]);
         let then: Vec<Pv> = now.iter().filter(|volume| volume.name == "/dev/drbd0").cloned().collect();
         let gone: Vec<&str> = vanished(&now, &then).iter().map(|volume| volume.name.as_str()).collect();
         assert_eq!(gone, ["/dev/sda2"], "sdb is still seen, as drbd0");
+        assert_eq!(hidden(&now, &then), ["/dev/sdb", "/dev/sda2", "/dev/sda1"]);
         assert!(volumes("{}").is_err() && volumes("no").is_err());
     }
 
@@ -172,6 +196,10 @@ mod tests {
         assert_eq!(groups_below(dir.path(), "253:1"), BTreeSet::from(["g".repeat(32)]));
         assert_eq!(groups_below(dir.path(), "8:1"), BTreeSet::new());
         let mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:5 / /proc rw - proc proc rw\n";
-        assert_eq!(root_device(mounts), Some("8:1"));
+        assert_eq!(root_devices(mounts), ["8:1"]);
+        assert_eq!(root_devices(""), [""; 0]);
+        // What is below block/ are links to the devices.
+        std::os::unix::fs::symlink(dir.path().join("dev/block"), dir.path().join("block")).unwrap();
+        assert_eq!(active_groups(dir.path()), BTreeSet::from(["g".repeat(32)]));
     }
 }

@@ -11,14 +11,16 @@
 
 mod change;
 mod conf;
+mod devices;
 mod lvm;
 mod replace;
 
 use change::{Change, Record};
-use lvm::{Lvm, duplicates, groups_below, root_device, vanished};
+use lvm::{Lvm, active_groups, duplicates, groups_below, hidden, root_devices, vanished};
 use ocf_lib::resource::context::instance;
 use ocf_lib::resource::prelude::*;
 use ocf_lib::resource::runfile::Lock;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -37,9 +39,9 @@ params! {
         setting: Setting => param("setting").short("Name of the setting")
             .long("global_filter holds for udev and every program of LVM; filter can be overridden on a command line.")
             .default("global_filter"),
-        allow_vanish: bool => param("allow_vanish").short("Other volumes may vanish")
-            .long("Start fails when a physical volume would not be seen any more under any name, unless this is true. One of \
-                the group that / is on never may.")
+        allow_vanish: bool => param("allow_vanish").short("Volumes in use may vanish")
+            .long("Start fails when a physical volume would not be seen any more under any name while logical volumes of its group \
+                are active on this node, unless this is true. One of the group that / is on never may.")
             .default("false"),
         confdir: AbsolutePath => param("confdir").short("Folder of LVM's configuration").default("/etc/lvm"),
         record: AbsolutePath => param("record").short("Where the change is written down")
@@ -96,7 +98,6 @@ impl Agent for LvmFilter {
         if let Some(word) = self.words().find(|word| word.contains('|') || word.contains('"')) {
             return Err(Fault::configured(format!("'{word}': no | or \" can be in a rule")));
         }
-        let is_path = |word: &str| word.starts_with("/dev/") && !word.contains(['*', '^', '$', '[', '\\']);
         match self.words().find(|word| self.params.method == Method::Devices && !is_path(word)) {
             Some(word) => Err(Fault::configured(format!(
                 "'{word}' is not the path of a device, as method=devices needs it"
@@ -109,7 +110,14 @@ impl Agent for LvmFilter {
         cx.needs("lvm")?;
         if cx.verb() == Verb::ValidateAll && self.record()?.is_none() {
             let change = self.change(cx)?;
-            return self.consequences(cx, &change).map(drop);
+            let seen = self.seen(cx, &change)?;
+            let mut preview = Vec::new();
+            change.describe(&self.params.confdir.0, &mut preview)?;
+            seen.describe(&mut preview)?;
+            for line in String::from_utf8_lossy(&preview).lines() {
+                cx.info(line);
+            }
+            return self.refuse(&seen);
         }
         Ok(())
     }
@@ -125,18 +133,28 @@ impl Agent for LvmFilter {
         if cx.verb() == Verb::Stop {
             return Ok(State::Running);
         }
+        // One program for each monitor: at level 10 what LVM sees is the proof that it takes the rules.
+        if cx.verb() == Verb::Monitor && cx.check_level() >= 10 {
+            let seen = self.lvm().devices(cx, &[])?;
+            if let Some(name) = duplicates(&seen).first() {
+                return Ok(State::Failed(format!("LVM sees {name} beside another name of the same volume")));
+            }
+            let again = seen.iter().find(|device| record.hidden.contains(&device.name));
+            return Ok(match again {
+                Some(device) => State::Failed(format!("LVM sees {}, which the rules hide", device.name)),
+                None => State::Running,
+            });
+        }
         if let Some(rules) = record.change.rules() {
             let in_force = self.lvm().setting(cx, &record.change.path(), false)?;
             if !in_force.starts_with(rules) {
                 let why = "LVM does not take the rules: another file or a later line sets";
                 return Ok(State::Failed(format!("{why} {}", record.change.path())));
             }
-        }
-        if cx.verb() == Verb::Monitor && cx.check_level() >= 10 {
-            let volumes = self.lvm().volumes(cx, None)?;
-            if let Some(name) = duplicates(&volumes).first() {
-                return Ok(State::Failed(format!("LVM sees {name} beside another name of the same volume")));
-            }
+        } else if !self.uses_devices_file(cx)? {
+            return Ok(State::Failed(
+                "LVM does not use its devices file (devices/use_devicesfile)".to_owned(),
+            ));
         }
         Ok(State::Running)
     }
@@ -144,10 +162,14 @@ impl Agent for LvmFilter {
     fn start(&self, cx: &Cx) -> Result<(), Fault> {
         let _lock = lock(cx)?;
         // What a start that was killed has left, or what somebody took out by half.
-        self.undo(cx)?;
+        self.undo()?;
         let change = self.change(cx)?;
-        self.consequences(cx, &change)?;
-        let record = Record::new(change);
+        let seen = self.seen(cx, &change)?;
+        self.refuse(&seen)?;
+        for volume in vanished(&seen.now, &seen.then) {
+            cx.warn(format!("LVM will not see {} of group '{}' any more", volume.name, volume.vg));
+        }
+        let record = Record { change, hidden: hidden(&seen.now, &seen.then) };
         record.write(&self.params.record.0)?;
         self.apply(cx, &record)?;
         drop_cache(&self.params.confdir.0);
@@ -160,7 +182,7 @@ impl Agent for LvmFilter {
         }
         let lock = faults.ok(lock(cx));
         if lock.is_some() {
-            faults.ok(self.undo(cx));
+            faults.ok(self.undo());
             drop_cache(&self.params.confdir.0);
         }
     }
@@ -168,9 +190,15 @@ impl Agent for LvmFilter {
     fn command(&self, cx: &Cx, _: &str, out: &mut dyn Write) -> Result<(), Fault> {
         let change = self.change(cx)?;
         change.describe(&self.params.confdir.0, out)?;
-        self.consequences(cx, &change).map(|seen| seen.describe(out))??;
-        Ok(())
+        let seen = self.seen(cx, &change)?;
+        seen.describe(out)?;
+        self.refuse(&seen)
     }
+}
+
+/// The devices file has no expressions.
+fn is_path(word: &str) -> bool {
+    word.starts_with("/dev/") && !word.contains(['*', '^', '$', '[', '\\'])
 }
 
 /// What LVM sees now, and what it would see.
@@ -181,21 +209,14 @@ struct Seen {
 
 impl Seen {
     fn describe(&self, out: &mut dyn Write) -> Result<(), Fault> {
-        let name = |volume: &lvm::Pv, list: &[lvm::Pv]| {
-            let seen: Vec<_> = list
-                .iter()
-                .filter(|other| other.uuid == volume.uuid)
-                .map(|other| other.name.clone())
-                .collect();
+        let names = |volume: &lvm::Pv, list: &[lvm::Pv]| {
+            let seen = list.iter().filter(|other| other.uuid == volume.uuid);
+            let seen: Vec<_> = seen.map(|other| other.name.clone()).collect();
             if seen.is_empty() { "not seen".to_owned() } else { seen.join(", ") }
         };
-        let mut told = Vec::new();
-        for volume in &self.now {
-            if !told.contains(&&volume.uuid) {
-                let group = if volume.vg.is_empty() { "no group" } else { &volume.vg };
-                writeln!(out, "{group}: now {}, then {}", name(volume, &self.now), name(volume, &self.then))?;
-                told.push(&volume.uuid);
-            }
+        for volume in self.now.iter().filter(|volume| !volume.uuid.is_empty() && !volume.duplicate) {
+            let group = if volume.vg.is_empty() { "no group" } else { &volume.vg };
+            writeln!(out, "{group}: now {}, then {}", names(volume, &self.now), names(volume, &self.then))?;
         }
         Ok(())
     }
@@ -223,18 +244,25 @@ impl LvmFilter {
 
     /// The change that start would make on this host, as it is now.
     fn change(&self, cx: &Cx) -> Result<Change, Fault> {
-        let lvm = self.lvm();
         let devices = match self.params.method {
             Method::Filter => false,
             Method::Devices => true,
             // LVM does not look at the filter when it has a devices file.
             Method::Auto => {
-                let in_use = lvm.setting(cx, "devices/use_devicesfile", true)?;
-                in_use.first().is_some_and(|value| value == "1")
-                    && change::devices_file(&self.params.confdir.0).exists()
+                change::devices_file(&self.params.confdir.0).exists() && self.uses_devices_file(cx)?
             }
         };
         if devices {
+            if self.params.method == Method::Devices && !self.uses_devices_file(cx)? {
+                return Err(Fault::args(
+                    "LVM does not use a devices file here: set devices/use_devicesfile=1 in lvm.conf, or use method=filter",
+                ));
+            }
+            if let Some(word) = self.words().find(|word| !is_path(word)) {
+                return Err(Fault::args(format!(
+                    "LVM uses its devices file here, which needs paths of devices: '{word}' is none"
+                )));
+            }
             let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
             return Change::of_devices(
                 &self.params.confdir.0,
@@ -245,40 +273,54 @@ impl LvmFilter {
         Change::of_filter(&self.params.confdir.0, self.params.setting.word(), self.rules())
     }
 
-    /// What LVM would see. A fault: too little.
-    fn consequences(&self, cx: &Cx, change: &Change) -> Result<Seen, Fault> {
-        let now = self.lvm().volumes(cx, None)?;
-        let then = match change.config() {
-            Some(config) => self.lvm().volumes(cx, Some(&config))?,
-            None => change.left_of(&now),
-        };
+    fn uses_devices_file(&self, cx: &Cx) -> Result<bool, Fault> {
+        let value = self.lvm().setting(cx, "devices/use_devicesfile", true)?;
+        Ok(value.first().is_some_and(|value| value == "1"))
+    }
+
+    /// What LVM sees, and what it would see.
+    fn seen(&self, cx: &Cx, change: &Change) -> Result<Seen, Fault> {
+        let now = self.lvm().devices(cx, &[])?;
+        let then = change.preview().map(|options| self.lvm().devices(cx, &options)).transpose()?;
+        Ok(Seen { now, then: then.unwrap_or_default() })
+    }
+
+    /// A fault: too little would be seen. What nobody uses may vanish: the disk beneath a device that is not up yet.
+    fn refuse(&self, seen: &Seen) -> Result<(), Fault> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = root_device(&mounts).map(|number| groups_below(&self.sys, number)).unwrap_or_default();
-        let gone = vanished(&now, &then);
-        if let Some(volume) = gone.iter().find(|volume| root.contains(&volume.vg_uuid.replace('-', ""))) {
+        let root: BTreeSet<String> =
+            root_devices(&mounts).iter().flat_map(|number| groups_below(&self.sys, number)).collect();
+        let active = active_groups(&self.sys);
+        let gone = vanished(&seen.now, &seen.then);
+        let of = |groups: &BTreeSet<String>| {
+            let groups = groups.clone();
+            gone.iter().find(move |volume| groups.contains(&volume.vg_uuid.replace('-', "")))
+        };
+        if let Some(volume) = of(&root) {
             let why = format!(
                 "the rules would hide {} of group {}, which the root file system is on",
                 volume.name, volume.vg
             );
             return Err(Fault::args(why));
         }
-        match gone.first().filter(|_| !self.params.allow_vanish && cx.verb() != Verb::Command) {
+        match of(&active).filter(|_| !self.params.allow_vanish) {
             Some(volume) => Err(Fault::args(format!(
-                "the rules would hide {} of group {} under every name: see 'LVM-filter plan', correct them, or set allow_vanish",
+                "the rules would hide {} of group {}, whose volumes are active here, under every name: see 'LVM-filter plan', \
+                 correct them, deactivate the group, or set allow_vanish",
                 volume.name, volume.vg
             ))),
-            None => Ok(Seen { now, then }),
+            None => Ok(()),
         }
     }
 
     fn apply(&self, cx: &Cx, record: &Record) -> Result<(), Fault> {
-        record.change.apply(&self.params.confdir.0, |words| self.lvm().devices(cx, words))
+        record.change.apply(|words| self.lvm().change_devices(cx, words))
     }
 
     /// Takes a recorded change back, and then the record.
-    fn undo(&self, cx: &Cx) -> Result<(), Fault> {
+    fn undo(&self) -> Result<(), Fault> {
         if let Some(record) = self.record()? {
-            record.change.undo(&self.params.confdir.0, |words| self.lvm().devices(cx, words))?;
+            record.change.undo(&self.params.confdir.0)?;
             Record::remove(&self.params.record.0)?;
         }
         Ok(())
@@ -308,7 +350,6 @@ mod tests {
 
     const CONF: &str = "# The host's own.\ndevices {\n\tdir = \"/dev\"\n\tglobal_filter = [ \"r|^/dev/cdrom|\" ] # no media\n}\n";
     const RULES: &str = "global_filter=[\"a|^/dev/drbd|\",\"r|^/dev/sdb|\",\"r|^/dev/cdrom|\"]\n";
-    const NO_DEVICES_FILE: &str = "use_devicesfile=0\n";
 
     fn pvs(names: &[&str]) -> String {
         let row = |name: &&str| {
@@ -370,7 +411,8 @@ mod tests {
         fn started() -> Self {
             let host = Self::new();
             let volumes = pvs(&["/dev/drbd0=A", "/dev/sdb=A"]);
-            let answers = [(0, NO_DEVICES_FILE), (0, volumes.as_str()), (0, volumes.as_str()), (0, RULES)];
+            let then = pvs(&["/dev/drbd0=A"]);
+            let answers = [(0, volumes.as_str()), (0, then.as_str()), (0, RULES)];
             assert_eq!(host.call(Verb::Start, &answers).0, 0);
             host
         }
@@ -399,8 +441,13 @@ mod tests {
         let twice = pvs(&["/dev/drbd0=A", "/dev/sdb=A"])
             .replace(r#""pv_duplicate":""}]"#, r#""pv_duplicate":"duplicate"}]"#);
         let level = [("OCF_CHECK_LEVEL", "10")];
-        let (code, why, _) = host.call_with(Verb::Monitor, &level, &[(0, RULES), (0, &twice)]);
+        let (code, why, ran) = host.call_with(Verb::Monitor, &level, &[(0, &twice)]);
         assert_eq!((code, why.as_str()), (1, "LVM sees /dev/sdb beside another name of the same volume"));
+        assert_eq!(ran.len(), 1);
+        // The disk beneath alone, where the replicated device is not readable.
+        let (code, why, _) = host.call_with(Verb::Monitor, &level, &[(0, &pvs(&["/dev/sdb=A"]))]);
+        assert_eq!((code, why.as_str()), (1, "LVM sees /dev/sdb, which the rules hide"));
+        assert_eq!(host.call_with(Verb::Monitor, &level, &[(0, &pvs(&["/dev/drbd0=A"]))]).0, 0);
     }
 
     #[test]
@@ -411,6 +458,14 @@ mod tests {
         assert_eq!(host.call(Verb::Stop, &[]).0, 0);
         let expected = CONF.replace("r|^/dev/cdrom|", "r|^/dev/sr|").replace("# no media", "# no DVDs");
         assert_eq!(host.conf(), expected);
+    }
+
+    #[test]
+    fn a_file_that_somebody_broke_since_loses_the_rules_all_the_same() {
+        let host = Host::started();
+        std::fs::write(host.path("lvm.conf"), host.conf().replace('}', "")).unwrap();
+        assert_eq!(host.call(Verb::Stop, &[]).0, 0);
+        assert_eq!(host.conf(), CONF.replace('}', ""));
     }
 
     #[test]
@@ -455,11 +510,11 @@ mod tests {
         std::fs::write(host.path("lvm.conf"), "devices { }\n").unwrap();
         std::fs::write(host.path("lvmlocal.conf"), "local { }\n").unwrap();
         let change = Change::of_filter(host.0.path(), "filter", vec!["r|x|".to_owned()]).unwrap();
-        change.apply(host.0.path(), |_| Ok(())).unwrap();
+        change.apply(|_| Ok(())).unwrap();
         let local = || std::fs::read_to_string(host.path("lvmlocal.conf")).unwrap();
         assert!(local().contains("\tfilter = [ \"r|x|\" ]"), "{}", local());
         assert_eq!(change.missing(host.0.path()), Ok(None));
-        change.undo(host.0.path(), |_| Ok(())).unwrap();
+        change.undo(host.0.path()).unwrap();
         assert_eq!(local(), "local { }\n");
     }
 
@@ -467,8 +522,10 @@ mod tests {
     fn the_devices_file_is_changed_by_lvm_and_back() {
         let host = Host::new();
         std::fs::create_dir_all(host.path("devices")).unwrap();
+        let file = host.path("devices/system.devices");
         let entry = |name: &str| format!("IDTYPE=devname IDNAME={name} DEVNAME={name} PVID=x\n");
-        std::fs::write(host.path("devices/system.devices"), entry("/dev/sdb") + &entry("/dev/sda")).unwrap();
+        let before = "VERSION=1.1.1\n".to_owned() + &entry("/dev/sdb") + &entry("/dev/sda");
+        std::fs::write(&file, &before).unwrap();
         let paths = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let change = Change::of_devices(
             host.0.path(),
@@ -476,20 +533,29 @@ mod tests {
             &paths(&["/dev/sdb", "/dev/sdc"]),
         );
         let change = change.unwrap();
-        assert_eq!(change, Change::Devices { added: paths(&["/dev/drbd0"]), removed: paths(&["/dev/sdb"]) });
+        let (added, removed) = (paths(&["/dev/drbd0"]), paths(&["/dev/sdb"]));
+        assert_eq!(change, Change::Devices { added, removed, before: before.clone() });
         let calls = std::cell::RefCell::new(Vec::new());
         let run = |words: &[&str]| {
             calls.borrow_mut().push(words.join(" "));
             Ok(())
         };
-        change.apply(host.0.path(), run).unwrap();
+        change.apply(run).unwrap();
         assert_eq!(calls.take(), ["--adddev /dev/drbd0", "--deldev /dev/sdb"]);
         assert!(change.missing(host.0.path()).unwrap().is_some());
-        std::fs::write(host.path("devices/system.devices"), entry("/dev/drbd0") + &entry("/dev/sda"))
-            .unwrap();
+        let after = "VERSION=1.1.3\n".to_owned() + &entry("/dev/drbd0") + &entry("/dev/sda");
+        std::fs::write(&file, &after).unwrap();
         assert_eq!(change.missing(host.0.path()), Ok(None));
-        change.undo(host.0.path(), run).unwrap();
-        assert_eq!(calls.take(), ["--deldev /dev/drbd0", "--adddev /dev/sdb"]);
+        change.undo(host.0.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+        std::fs::write(&file, after + &entry("/dev/sdz")).unwrap();
+        change.undo(host.0.path()).unwrap();
+        let expected =
+            "VERSION=1.1.4\n".to_owned() + &entry("/dev/sda") + &entry("/dev/sdz") + &entry("/dev/sdb");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+        std::fs::remove_file(&file).unwrap();
+        let fault = Change::of_devices(host.0.path(), &[], &[]).unwrap_err();
+        assert!(fault.reason().contains("make it first"), "{fault}");
     }
 
     #[test]

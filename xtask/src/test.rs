@@ -9,12 +9,13 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 32] = [
+const PACKAGES: [&str; 33] = [
     "bridge-utils",
     "btrfs-progs",
     "cluster-glue",
     "corosync",
     "crmsh",
+    "drbd-utils",
     "e2fsprogs",
     "ethtool",
     "fdisk",

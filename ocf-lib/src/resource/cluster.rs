@@ -3,6 +3,10 @@
 //! Every call is a child with a deadline of its own, shorter than the action's: a busy attribute
 //! daemon must not turn a monitor into a timeout.
 
+mod history;
+
+pub use history::absent_since;
+
 use crate::cmd::Cmd;
 use crate::deadline::Deadline;
 use crate::resource::code::Fault;

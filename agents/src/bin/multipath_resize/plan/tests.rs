@@ -308,3 +308,19 @@ fn a_file_that_is_exported() {
     assert_eq!(told["layers"][1]["bytes_then"], 64 * MIB);
     assert_eq!(told["steps"][0], "growing tgtd's unit 1 of iqn.x:t");
 }
+
+#[test]
+fn every_layer_has_the_program_that_it_will_take() {
+    let of = |mapped, scheme, lvm, extend| crate::apply::programs(&whole(700, mapped, scheme, lvm), extend);
+    let gpt = Some(Scheme::Gpt);
+    assert_eq!(of(false, None, false, true), ["xfs_growfs"]);
+    assert_eq!(of(false, gpt, false, true), ["xfs_growfs"], "the kernel's own partitions take none");
+    assert_eq!(of(true, None, false, true), ["multipathd", "xfs_growfs"]);
+    assert_eq!(of(true, gpt, false, true), ["multipathd", "dmsetup", "xfs_growfs"]);
+    assert_eq!(of(false, gpt, true, true), ["pvresize", "lvextend", "xfs_growfs"]);
+    assert_eq!(of(true, gpt, true, false), ["multipathd", "dmsetup", "pvresize", "xfs_growfs"]);
+    assert_eq!(crate::apply::programs(&pool(None, 0), true), ["zpool"]);
+    // A target is told by the kernel's or the daemon's own interface.
+    let image = Stack { image: Some(Image { path: "/srv/disk".into(), bytes: MIB }), ..Stack::default() };
+    assert_eq!(crate::apply::programs(&image, true), [""; 0]);
+}

@@ -201,14 +201,15 @@ impl Zfs {
         }
     }
 
-    /// With check level 10: a transaction group reaches the disks (zpool-sync(8)). A pool whose only disk is gone can
-    /// go on saying ONLINE while its writers hang.
+    /// With check level 10: a write reaches the disks. A pool whose only disk is gone can go on saying ONLINE while its
+    /// writers hang. With `-f` the labels are written; without, a pool that has nothing to write answers at once, also
+    /// when its disks hang (`zfs_ioc_pool_sync`, 0.7 to 2.3).
     fn written(&self, cx: &Cx) -> Result<(), Fault> {
         if cx.verb() != Verb::Monitor || cx.check_level() < 10 {
             return Ok(());
         }
         let pool = &self.params.pool.0;
-        let sync = Cmd::new("zpool").args(["sync", pool]);
+        let sync = Cmd::new("zpool").args(["sync", "-f", pool]);
         cx.run_checked(&sync)
             .map(drop)
             .map_err(|fault| fault.context(format_args!("a write to pool {pool} did not reach its disks")))
@@ -239,13 +240,24 @@ impl Zfs {
         match nodes.iter().find(|node| same_host(&node.name, &host)) {
             _ if own => {}
             Some(node) if !node.member => {}
+            Some(node) if self.has_left(cx, &node.name, &why) => {}
             Some(_) => return Err(refused("which is alive")),
             None => return Err(refused("which is no node of this cluster and may be alive")),
         }
         cx.warn(format!(
-            "pool {pool} was used last by host {host}, which the cluster has lost or which is this one: taking it by force"
+            "pool {pool} was used last by host {host}, which has it no more (or is this one): taking it by force"
         ));
         self.try_import(cx, true)?.map_err(failed)
+    }
+
+    /// A node that is alive and does not have the pool any more, as after a power failure of the whole cluster: its own probe
+    /// has found nothing, later than the pool was last used there. Both times are of that node's clock.
+    fn has_left(&self, cx: &Cx, node: &str, why: &str) -> bool {
+        let absent = cluster::absent_since(cx, node).unwrap_or_else(|fault| {
+            cx.warn(fault.context(format_args!("cannot ask the cluster about node {node}")).reason());
+            None
+        });
+        absent.is_some_and(|since| last_use(why).is_some_and(|used| used < since))
     }
 
     /// `Err` in the result: what zpool said.
@@ -255,7 +267,9 @@ impl Zfs {
             .args(force.then_some("-f"))
             .args(self.params.importargs.split_whitespace())
             // Else this host imports it at its next boot, when another one may have it.
-            .args(["-o", "cachefile=none", &self.params.pool.0]);
+            .args(["-o", "cachefile=none", &self.params.pool.0])
+            // For the time of the last use in its words.
+            .env("TZ", "UTC0");
         let said = cx.run(&import)?;
         let told = said.stderr_text().lines().map(str::trim).collect::<Vec<_>>().join(" ");
         if !said.success() && told.contains(NO_MODULE) {
@@ -311,6 +325,23 @@ impl Zfs {
 fn last_host(said: &str) -> Option<String> {
     let name = said.split("ast accessed by ").nth(1)?.split_whitespace().next()?;
     Some(name.to_owned())
+}
+
+/// The time behind it, as `ctime(3)` writes it, in seconds since 1970.
+fn last_use(said: &str) -> Option<u64> {
+    let after = said.split("ast accessed by ").nth(1)?.split_once(") at ")?.1;
+    let mut words = after.split_whitespace().skip(1);
+    let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (name, day, clock) = (words.next()?, words.next()?.parse::<u64>().ok()?, words.next()?);
+    let year = words.next()?.parse::<u64>().ok().filter(|year| *year >= 1970)?;
+    let month = (1_u64..).zip(month).find(|(_, known)| *known == name)?.0;
+    let mut clock = clock.split(':').map(|number| number.parse::<u64>().ok());
+    let seconds = (clock.next()?? * 60 + clock.next()??) * 60 + clock.next()??;
+    // Days before a date of the Gregorian calendar, with years that begin in March: leap days are then at their ends.
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day;
+    // 719469: the same sum for 1970-01-01.
+    Some(days.checked_sub(719_469)? * 86_400 + seconds)
 }
 
 /// Node names and host names may have a domain behind them, or not.
@@ -414,7 +445,7 @@ mod tests {
             let commands = bench.commands();
             (agent(root.path(), None).probe(&bench.into_cx()).unwrap(), commands.borrow().join(";"))
         };
-        assert_eq!(probe(0, ""), (State::Running, "zpool sync tank".to_owned()));
+        assert_eq!(probe(0, ""), (State::Running, "zpool sync -f tank".to_owned()));
         let State::Failed(why) = probe(1, "cannot sync").0 else { panic!("not failed") };
         assert_eq!(why, "a write to pool tank did not reach its disks: zpool exited 1: cannot sync");
     }
@@ -564,6 +595,51 @@ mod tests {
             assert!(PoolName::from_param(name).is_err(), "{name}");
         }
         assert!(PoolName::from_param("tank-1.a_b:c").is_ok());
+    }
+
+    /// After a power failure of all nodes the cluster may want the pool on another one than before.
+    #[test]
+    fn the_pool_of_a_living_node_is_taken_if_that_node_has_seen_since_that_it_does_not_have_it() {
+        let probed = |at: u64| {
+            format!(
+                "<lrm_resource id=\"p\"><lrm_rsc_op operation=\"monitor\" call-id=\"5\" rc-code=\"7\" op-status=\"0\" \
+                 interval=\"0\" last-rc-change=\"{at}\"/></lrm_resource>"
+            )
+        };
+        let used = last_use(USED_ELSEWHERE).unwrap();
+        let begun = |at: u64| {
+            let probed = probed(at);
+            let alive = ("crm_node", 0, "1 za member\n2 zb member\n", "");
+            started(
+                None,
+                &[
+                    ("zpool", 1, "", USED_ELSEWHERE),
+                    alive,
+                    ("cibadmin", 0, &probed, ""),
+                    ("zpool", 0, "", ""),
+                ],
+            )
+        };
+        let (result, ran) = begun(used + 1);
+        assert_eq!(result, Ok(()));
+        assert_eq!(ran.last().unwrap(), FORCED);
+        for at in [used, used - 100] {
+            let (result, ran) = begun(at);
+            assert!(result.unwrap_err().contains("which is alive"), "it was used after the probe");
+            assert!(!ran.contains(&FORCED.to_owned()), "{ran:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_the_last_use() {
+        let at = |time: &str| last_use(&format!("Last accessed by za (hostid=1) at {time}\nThe pool"));
+        assert_eq!(last_use(USED_ELSEWHERE), Some(1_795_222_585), "date -ud '2026-11-21 00:56:25' +%s");
+        assert_eq!(at("Thu Jan  1 00:00:00 1970"), Some(0));
+        assert_eq!(at("Tue Feb 29 23:59:59 2028"), Some(1_835_481_599));
+        assert_eq!(at("Sat Mar  1 00:00:00 2036"), Some(2_087_942_400));
+        for wrong in ["", "Sat Xyz 21 00:56:25 2026", "Sat Nov 21 2026", "Sat Nov 21 00:56:25 1969"] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -188,10 +188,41 @@ fn compared(
 
 #[test]
 fn ours_and_upstreams_agree_or_have_their_entry() {
-    let (theirs, ours) = ("/usr/lib/ocf/resource.d/heartbeat", "usr/lib/ocf/resource.d/ringfence");
-    let agents = ["IPaddr2", "Dummy", "Stateful"];
-    let (code, said) = compared(theirs, ours, &agents, Path::new(LIST), &[]);
+    let heartbeat = "/usr/lib/ocf/resource.d/heartbeat";
+    agree(heartbeat, "usr/lib/ocf/resource.d/ringfence", &["IPaddr2", "Dummy", "Stateful"]);
+}
+
+/// Against what a host without their kernels shows: the rest is compared in the lab (tests/tests/lab_judge.rs).
+#[test]
+fn storage_agents_agree_or_have_their_entry() {
+    let ours = "usr/lib/ocf/resource.d/ringfence";
+    agree("/usr/lib/ocf/resource.d/heartbeat", ours, &["ZFS", "iSCSITarget", "iSCSILogicalUnit"]);
+    agree("/usr/lib/ocf/resource.d/linbit", ours, &["drbd"]);
+}
+
+/// Nothing is red, and each case that an entry names differs: without the entry it would be red.
+fn agree(theirs: &str, ours: &str, agents: &[&str]) {
+    let (code, said) = compared(theirs, ours, agents, Path::new(LIST), &["--verbose".to_owned()]);
     assert_eq!(code, Some(0), "{said}");
+    let lab =
+        run(Command::new(env!("CARGO_BIN_EXE_ringfence-conformance")).args(["list", "--level", "lab"])).1;
+    let here = |case: &&String| !lab.contains(&format!("{case} "));
+    for case in listed(|agent| agents.contains(&agent)).iter().filter(here) {
+        assert!(said.contains(&format!("intended: {case} (")), "{case} needs no entry: {said}");
+    }
+}
+
+/// The cases that entries about these agents name.
+fn listed(about: impl Fn(&str) -> bool) -> Vec<String> {
+    let list: toml::Table = fs::read_to_string(LIST).unwrap().parse().unwrap();
+    let entries = list["divergence"].as_array().unwrap();
+    entries
+        .iter()
+        .filter(|entry| about(entry["agent"].as_str().unwrap()))
+        .filter_map(|entry| entry.get("cases")?.as_array())
+        .flatten()
+        .map(|case| case.as_str().unwrap().to_owned())
+        .collect()
 }
 
 const FENCE: [&str; 7] = [
@@ -213,18 +244,9 @@ fn fence_agents_agree_or_have_their_entry() {
 /// Every entry of the list without which something is red, and a false one for what agrees.
 #[test]
 fn no_entry_of_fencing_can_go_and_no_false_one_come() {
-    let list: toml::Table = fs::read_to_string(LIST).unwrap().parse().unwrap();
-    let entries = list["divergence"].as_array().unwrap();
-    let fence = |entry: &&toml::Value| entry["agent"].as_str().unwrap().starts_with("fence");
-    let cases: Vec<String> = entries
-        .iter()
-        .filter(fence)
-        .filter_map(|entry| entry.get("cases")?.as_array())
-        .flatten()
-        .map(|case| case.as_str().unwrap().to_owned())
-        // Ten seconds of upstream's.
-        .filter(|case| !case.contains("automatic-cipher"))
-        .collect();
+    let mut cases = listed(|agent| agent.starts_with("fence"));
+    // Ten seconds of upstream's.
+    cases.retain(|case| !case.contains("automatic-cipher"));
     assert!(cases.len() > 40, "{cases:?}");
     let agreeing = ["fence_ipmilan/status-on", "fence_ipmilan/off-already"];
     let bench = tempfile::tempdir().unwrap();

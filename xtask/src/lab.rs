@@ -24,15 +24,7 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     let began = Instant::now();
     let say = |line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64());
     let yes = args.get_flag("yes");
-    // QEMU last: where the plain way fails there is another.
-    let others: Vec<&str> =
-        lab::needs::PACKAGES.into_iter().filter(|name| *name != qemu_package::NAME).collect();
-    packages::ensure(&others, "the lab", yes)?;
-    qemu_package::ensure("the lab", yes)?;
-    let missing = lab::needs::missing();
-    if !missing.is_empty() {
-        return Err(format!("the lab needs {}", missing.join(", ")));
-    }
+    ensure(yes)?;
     // Of the chosen cases one that needs OpenZFS makes it itself.
     let only = text(args, "only");
     lab::prepare(only.is_none_or(|filter| filter.contains("zfs")), &say).map_err(|why| why.to_string())?;
@@ -48,21 +40,76 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     }
     say(&format!("agents are in {}", tree.display()));
     let logs = workspace::target_dir().join("lab-logs");
-    let counts = cases(only, args.get_flag("keep"), &tree, &logs)?;
+    let chosen = only.map_or(Chosen::All, Chosen::Containing);
+    let counts = cases(&chosen, args.get_flag("keep"), &tree, &logs)?;
     say(&format!("logs are in {}", logs.display()));
     println!("\n{counts}");
     Ok(counts.failed == 0)
 }
 
-fn cases(only: Option<&str>, keep: bool, tree: &Path, logs: &Path) -> Result<Counts, String> {
+/// What the lab needs of the host.
+fn ensure(yes: bool) -> Result<(), String> {
+    // QEMU last: where the plain way fails there is another.
+    let others: Vec<&str> =
+        lab::needs::PACKAGES.into_iter().filter(|name| *name != qemu_package::NAME).collect();
+    packages::ensure(&others, "the lab", yes)?;
+    qemu_package::ensure("the lab", yes)?;
+    let missing = lab::needs::missing();
+    if missing.is_empty() { Ok(()) } else { Err(format!("the lab needs {}", missing.join(", "))) }
+}
+
+/// Names of the cases that the full test run has of the lab: of each agent's the one that tells the most.
+const PASS: &str = include_str!("../../tests/lab/pass.txt");
+
+fn pass_names() -> Vec<&'static str> {
+    PASS.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// The lab's part in the full test run, with the agents that are installed in `tree`.
+pub fn pass(tree: &Path) -> Result<Counts, String> {
+    let began = Instant::now();
+    ensure(true)?;
+    lab::prepare(false, &|line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64()))
+        .map_err(|why| why.to_string())?;
+    let names = pass_names();
+    let counts = cases(&Chosen::Named(&names), false, tree, &workspace::target_dir().join("lab-logs"))?;
+    let ran = usize::try_from(counts.passed + counts.failed).unwrap_or(usize::MAX);
+    if ran == names.len() {
+        Ok(counts)
+    } else {
+        Err(format!("{ran} cases ran, and tests/lab/pass.txt names {}", names.len()))
+    }
+}
+
+enum Chosen<'a> {
+    All,
+    Containing(&'a str),
+    Named(&'a [&'a str]),
+}
+
+fn cases(chosen: &Chosen<'_>, keep: bool, tree: &Path, logs: &Path) -> Result<Counts, String> {
+    let only: Vec<&str> = match chosen {
+        Chosen::All => Vec::new(),
+        Chosen::Containing(part) => vec![part],
+        Chosen::Named(names) => names.to_vec(),
+    };
+    let exact = matches!(chosen, Chosen::Named(_));
     let nextest = process::answers(cargo().args(["nextest", "--version"]));
     let mut run = cargo();
     let package = ["--package", "ringfence-tests", "--features", "lab", "--no-fail-fast"];
     if nextest {
         run.args(["nextest", "run", "--color", "never"]).args(package);
-        run.args(["--profile", "lab", "--filterset", "binary(/^lab_/)"]).args(only);
+        let named: Vec<String> = only.iter().map(|name| format!("test(={name})")).collect();
+        let filter = if exact {
+            format!("binary(/^lab_/) & ({})", named.join(" | "))
+        } else {
+            "binary(/^lab_/)".into()
+        };
+        run.args(["--profile", "lab", "--filterset", &filter]);
+        run.args(only.iter().filter(|_| !exact));
     } else {
         run.arg("test").args(package).args(["--test", "lab_*", "--"]).args(only).arg("--test-threads=1");
+        run.args(exact.then_some("--exact"));
     }
     run.env("RINGFENCE_INSTALLED", tree).env("RINGFENCE_LAB_LOGS", logs);
     if keep {

@@ -4,7 +4,7 @@
 
 use crate::process::{self, Captured, cargo};
 use crate::summary::{self, Counts};
-use crate::{generate, install, mutants, option, packages, switch, text, tidy, workspace};
+use crate::{generate, install, lab, mutants, option, packages, switch, text, tidy, workspace};
 use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
@@ -76,6 +76,7 @@ pub fn run(args: &ArgMatches, strict: bool) -> Result<bool, String> {
         // Each is a build of its own, and all of them are `cargo xtask mutants`.
         if strict {
             total.add(check("a sample of the seeded defects", || mutants::sample(8)));
+            total.add(real_kernels());
         }
         total.add(deny());
     }
@@ -93,6 +94,15 @@ fn check(name: &str, run: impl FnOnce() -> Result<bool, String>) -> Counts {
         println!("==> {name}: FAILED");
     }
     Counts::check(ok)
+}
+
+/// The cases of the lab that fit into a full run; all of them are `cargo xtask lab`.
+fn real_kernels() -> Counts {
+    println!("==> real kernels (a part of the lab)");
+    lab::pass(&workspace::target_dir().join("installed")).unwrap_or_else(|why| {
+        eprintln!("{why}\n==> real kernels: FAILED");
+        Counts::check(false)
+    })
 }
 
 /// The agents as they are installed, for the tests that hand them to other programs.

@@ -1,6 +1,11 @@
 //! Behaviour cases and `compare`, as a person runs them: on stub agents that break something, and on ours beside
 //! upstream's. Needs root: without it these tests fail, they never pass.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that runs the judge")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that runs the judge"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

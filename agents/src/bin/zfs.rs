@@ -10,6 +10,7 @@
 //! - A pool that is imported is never called "not running", whatever state it is in.
 
 use ocf_lib::cmd::Cmd;
+use ocf_lib::deadline::Deadline;
 use ocf_lib::resource::cluster;
 use ocf_lib::resource::param::{Content, FromParam};
 use ocf_lib::resource::prelude::*;
@@ -146,6 +147,12 @@ impl Agent for Zfs {
     }
 }
 
+/// Leaves a quarter of the action's time. A host whose pool has lost its disks can be slow beyond measure: the kernel tries
+/// the same writes millions of times (seen with 2.3.2).
+fn time_to_speak(cx: &Cx) -> Deadline {
+    Deadline::after(cx.left_or(Duration::from_secs(60)) / 4 * 3)
+}
+
 fn suspended(pool: &str) -> String {
     format!("pool {pool} is suspended")
 }
@@ -210,7 +217,7 @@ impl Zfs {
         }
         let pool = &self.params.pool.0;
         let sync = Cmd::new("zpool").args(["sync", "-f", pool]);
-        cx.run_checked(&sync)
+        cx.run_checked_until(&sync, time_to_speak(cx))
             .map(drop)
             .map_err(|fault| fault.context(format_args!("a write to pool {pool} did not reach its disks")))
     }
@@ -283,8 +290,9 @@ impl Zfs {
         let export = Cmd::new("zpool").args(["export", "-f", &self.params.pool.0]);
         // Half of the time: what uses a dataset is often about to end, and the rest is for saying why it does not.
         let mut left = cx.left_or(Duration::from_secs(60)) / 2;
+        let deadline = time_to_speak(cx);
         loop {
-            let said = cx.run(&export)?;
+            let said = cx.run_until(&export, deadline)?;
             if said.success() || self.state(cx)?.is_none() {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ pub use history::absent_since;
 
 use crate::cmd::Cmd;
 use crate::deadline::Deadline;
+use crate::resource::agent::Verb;
 use crate::resource::code::Fault;
 use crate::resource::context::Cx;
 use crate::resource::runfile::RunFile;
@@ -16,9 +17,18 @@ use std::time::Duration;
 
 /// At most this long for one call to the cluster, and at most half of what is left of the action.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The same for an action that has changed something: nobody tells it again soon, and a score that a stop could not take away
+/// stays. Seen on a host so busy that `crm_attribute` needed more than 5 s.
+const CALL_LIMIT_OF_A_CHANGE: Duration = Duration::from_secs(30);
+
+fn limit(cx: &Cx) -> Duration {
+    let changes = matches!(cx.verb(), Verb::Start | Verb::Stop | Verb::Promote | Verb::Demote);
+    let most = if changes { CALL_LIMIT_OF_A_CHANGE } else { CALL_LIMIT };
+    (cx.left_or(most * 2) / 2).min(most)
+}
 
 fn bounded(cx: &Cx, cmd: &Cmd) -> Result<String, Fault> {
-    let limit = (cx.left_or(CALL_LIMIT * 2) / 2).min(CALL_LIMIT);
+    let limit = limit(cx);
     cx.run_checked_until(cmd, Deadline::after(limit)).map(|output| output.stdout_text())
 }
 
@@ -196,8 +206,18 @@ fn words(cx: &Cx, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::agent::Verb;
     use crate::resource::testkit::Bench;
+
+    #[test]
+    fn what_has_changed_something_has_more_time_to_tell_and_never_more_than_half() {
+        let of = |verb, milliseconds| limit(&Bench::new("Stateful", verb).timeout_ms(milliseconds).into_cx());
+        for verb in [Verb::Start, Verb::Stop, Verb::Promote, Verb::Demote] {
+            assert_eq!(of(verb, 100_000), CALL_LIMIT_OF_A_CHANGE);
+            assert!(of(verb, 20_000) <= Duration::from_secs(10));
+        }
+        assert_eq!([of(Verb::Monitor, 100_000), of(Verb::Notify, 100_000)], [CALL_LIMIT; 2]);
+        assert!(of(Verb::Monitor, 6_000) <= Duration::from_secs(3));
+    }
 
     #[test]
     fn the_score_goes_to_the_instance_without_its_number_on_the_right_node() {

@@ -197,7 +197,7 @@ fn ours_and_upstreams_agree_or_have_their_entry() {
     agree(heartbeat, "usr/lib/ocf/resource.d/ringfence", &["IPaddr2", "Dummy", "Stateful"]);
 }
 
-/// Against what a host without their kernels shows: the rest is compared in the lab (tests/tests/lab_judge.rs).
+/// Against what a host without their kernels shows: the rest is compared in the lab (`tests/tests/lab_judge.rs`).
 #[test]
 fn storage_agents_agree_or_have_their_entry() {
     let ours = "usr/lib/ocf/resource.d/ringfence";

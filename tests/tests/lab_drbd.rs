@@ -533,7 +533,6 @@ fn pacemaker_promotes_the_survivor_of_a_power_cut() {
     );
     assert_eq!(read(lives, 0), "acknowledged");
     write(lives, 1, "after");
-    assert_eq!(lives.run("crm_mon -1f | grep -c 'r0_.* on n.*failed'").unwrap().text(), "0");
 
     dies.power_on().unwrap();
     both(&guests, |guest| cluster(guest, "grep -q 'cs:Connected.* ds:UpToDate/UpToDate' /proc/drbd"));
@@ -552,5 +551,4 @@ fn pacemaker_promotes_the_survivor_of_a_power_cut() {
         cluster(guest, "! grep -q cs: /proc/drbd");
         cluster(guest, "! cibadmin -Q -o status | grep 'name=\"master-r0\"'");
     });
-    assert_eq!(lives.run("crm_mon -1f | grep -c 'r0_.* on n.*failed'").unwrap().text(), "0");
 }

@@ -51,18 +51,20 @@ fn last_of(xml: &str) -> Option<Entry> {
     let mut reader = Reader::from_str(xml);
     let mut last: Option<Entry> = None;
     loop {
-        match reader.read_event().ok()? {
-            Event::Empty(tag) | Event::Start(tag) if tag.name().as_ref() == b"lrm_rsc_op" => {
-                let entry = read(&tag)?;
-                if entry.call <= 0 {
-                    return None;
-                }
-                if last.as_ref().is_none_or(|known| known.call < entry.call) {
-                    last = Some(entry);
-                }
-            }
-            Event::Eof => return last,
-            _ => {}
+        let event = reader.read_event().ok()?;
+        if matches!(event, Event::Eof) {
+            return last;
+        }
+        let (Event::Empty(tag) | Event::Start(tag)) = event else { continue };
+        if tag.name().as_ref() != b"lrm_rsc_op" {
+            continue;
+        }
+        let entry = read(&tag)?;
+        if entry.call <= 0 {
+            return None;
+        }
+        if last.as_ref().is_none_or(|known| known.call < entry.call) {
+            last = Some(entry);
         }
     }
 }

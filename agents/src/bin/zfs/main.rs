@@ -40,7 +40,7 @@ params! {
         importforce: Option<bool> => param("importforce").short("Import by force")
             .long("Whether zpool import gets -f. True: always, also if another host that is alive may have the pool \
                 imported: without the pool's property multihost that destroys it. False: never. Not set: only if the host \
-                that used it last is a node which the cluster has lost."),
+                that used it last is a node which the cluster has lost, or which has found since that the pool is not there."),
         report_degraded: bool => param("report_degraded").reloadable().short("Tell the cluster that a pool is degraded")
             .long("A monitor of a pool that lacks a device answers 190 (degraded) instead of 0. For Pacemaker 2.1 and later.")
             .default("false"),

@@ -268,11 +268,17 @@ fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
     for (name, value) in &cmd.env {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
-    // SAFETY: prctl(PR_SET_PDEATHSIG) is async-signal-safe and touches no memory of the parent.
+    let parent = std::process::id();
+    // SAFETY: prctl(PR_SET_PDEATHSIG) and getppid are async-signal-safe and touch no memory of the parent.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
+            // Killed between the fork and the line above: nobody would end this one.
+            if u32::try_from(libc::getppid()) == Ok(parent) {
+                Ok(())
+            } else {
+                Err(std::io::Error::from_raw_os_error(libc::ECANCELED))
+            }
         });
     }
     command.spawn()

@@ -7,9 +7,11 @@
 //! - The state is read from the kernel's kstat file alone: `zpool` waits for a lock that a suspended pool holds.
 //! - A pool that another host used last is taken by force only if that host is a node that the cluster has lost (and
 //!   so has fenced), or the administrator says so. The pool's own protection (multihost) decides besides, always.
+//! - A pool that a killed call is still importing is not called stopped: another node would import it, too.
 //! - A pool that is imported is never called "not running", whatever state it is in.
 
 mod last_user;
+mod leftover;
 
 use last_user::{last_host, last_use, same_host};
 use ocf_lib::cmd::Cmd;
@@ -67,6 +69,7 @@ struct Zfs {
     params: Params,
     kstat: PathBuf,
     fuse: PathBuf,
+    proc: PathBuf,
 }
 
 impl Agent for Zfs {
@@ -91,7 +94,7 @@ impl Agent for Zfs {
         ]);
 
     fn new(params: Params, _: &Cx) -> Self {
-        Self { params, kstat: KSTAT.into(), fuse: FUSE_SOCKET.into() }
+        Self { params, kstat: KSTAT.into(), fuse: FUSE_SOCKET.into(), proc: "/proc".into() }
     }
 
     fn check_host(&self, cx: &Cx) -> Result<(), Fault> {
@@ -104,7 +107,14 @@ impl Agent for Zfs {
 
     fn probe(&self, cx: &Cx) -> Result<State, Fault> {
         let pool = &self.params.pool.0;
-        let Some(state) = self.settled(cx)? else { return Ok(State::Stopped) };
+        let Some(state) = self.settled(cx)? else {
+            // A recurring monitor is no answer to the question whether another node may have it.
+            let asked = cx.is_probe() || cx.verb() != Verb::Monitor;
+            return Ok(match asked.then(|| self.under_way()).flatten() {
+                None => State::Stopped,
+                Some(what) => State::Failed(what),
+            });
+        };
         Ok(match state.as_str() {
             "DEGRADED" if self.params.report_degraded => {
                 State::Degraded(format!("pool {pool} lacks a device"))
@@ -122,6 +132,11 @@ impl Agent for Zfs {
     }
 
     fn start(&self, cx: &Cx) -> Result<(), Fault> {
+        self.wait_for_leftover(cx);
+        if self.state(cx)?.is_some() {
+            // The zpool that would have mounted its file systems was killed.
+            self.export(cx)?;
+        }
         self.hook(cx, "pre-import");
         self.import(cx)?;
         self.hook(cx, "post-import");
@@ -129,6 +144,7 @@ impl Agent for Zfs {
     }
 
     fn stop(&self, cx: &Cx, faults: &mut Faults) {
+        self.wait_for_leftover(cx);
         let Some(state) = faults.ok(self.state(cx)).flatten() else { return };
         let pool = &self.params.pool.0;
         if state == "SUSPENDED" {
@@ -178,6 +194,24 @@ impl Zfs {
             Err(error) => {
                 Err(Fault::from(error).context(format_args!("cannot read the state of pool {pool}")))
             }
+        }
+    }
+
+    /// The import that a call which was killed has left, if it is not over.
+    fn under_way(&self) -> Option<String> {
+        let pool = &self.params.pool.0;
+        let pid = leftover::import_under_way(&self.proc, pool)?;
+        Some(format!("an import of pool {pool} is under way (process {pid})"))
+    }
+
+    fn wait_for_leftover(&self, cx: &Cx) {
+        let mut told = false;
+        while let Some(what) = self.under_way().filter(|_| !cx.expired()) {
+            if !told {
+                cx.warn(format!("{what}: waiting for its end"));
+                told = true;
+            }
+            cx.sleep(Duration::from_millis(100));
         }
     }
 

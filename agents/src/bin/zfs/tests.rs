@@ -16,7 +16,7 @@ const SCAN: &str = "   pool: tank\n     id: 14203118064084987936\n  state: ONLIN
 fn agent(root: &Path, importforce: Option<bool>) -> Zfs {
     let pool = PoolName("tank".to_owned());
     let params = Params { pool, importargs: "-d /dev".to_owned(), importforce, report_degraded: false };
-    Zfs { params, kstat: root.join("kstat"), fuse: root.join("none") }
+    Zfs { params, kstat: root.join("kstat"), fuse: root.join("none"), proc: root.join("proc") }
 }
 
 fn kernel_says(root: &Path, state: &str) {
@@ -225,6 +225,20 @@ fn a_scan_finds_the_pool_by_its_whole_name() {
     for list in ["", "   pool: tank2\n", "   pool: tan\n"] {
         assert_eq!(seen(list).unwrap_err(), "no pool tank is imported or can be imported here");
     }
+}
+
+/// Seen with 2.3.2: killed in the middle of a start, `stop` said stopped, and a moment later the pool was there.
+#[test]
+fn a_pool_that_is_being_imported_is_not_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("proc/77")).unwrap();
+    std::fs::write(root.path().join("proc/77/cmdline"), "zpool\0import\0tank\0").unwrap();
+    for verb in [Verb::Stop, Verb::Start, Verb::Monitor] {
+        let state = agent(root.path(), None).probe(&Bench::new("ZFS", verb).into_cx());
+        assert_eq!(state, Ok(State::Failed("an import of pool tank is under way (process 77)".to_owned())));
+    }
+    let recurring = Bench::new("ZFS", Verb::Monitor).set("OCF_RESKEY_CRM_meta_interval", "5000").into_cx();
+    assert_eq!(agent(root.path(), None).probe(&recurring), Ok(State::Stopped));
 }
 
 #[test]

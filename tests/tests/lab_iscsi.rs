@@ -349,3 +349,47 @@ fn a_file_is_exported_with_its_cache_and_grows_while_it_is_in_use() {
     good(&server, TARGET, "stop", &target(&[]));
     assert_eq!(server.run("tail -c 4096 /root/file | head -c 3").unwrap().text(), "end");
 }
+
+/// Seen without it: a record that tgtd had acknowledged from its host's memory was lost with the host, and the flush that the
+/// initiator sent again was answered by the node that took over.
+#[test]
+fn what_tgtd_has_acknowledged_survives_its_host() {
+    let lab = Lab::open(&Needs::of("what_tgtd_has_acknowledged_survives_its_host").agents()).unwrap();
+    let [server, client] = lab.guests(["n1", "n2"], &Disks::none().own("one", 32).own("two", 32)).unwrap();
+    server
+        .run("tgtd; for i in $(seq 100); do tgtadm --op show --mode target >/dev/null 2>&1 && break; sleep 0.1; done")
+        .unwrap()
+        .ok()
+        .unwrap();
+    let tgt = ("implementation", "tgt");
+    good(&server, TARGET, "start", &[tgt, ("iqn", IQN), ("tid", "1")]);
+    let unit = |lun, path, more: &[(&'static str, &'static str)]| {
+        good(
+            &server,
+            UNIT,
+            "start",
+            &[&[tgt, ("target_iqn", IQN), ("lun", lun), ("path", path)], more].concat(),
+        );
+    };
+    unit("1", "/dev/lab/one", &[]);
+    unit("2", "/dev/lab/two", &[("write_cache", "1")]);
+    let kind = |disk: &str| {
+        client
+            .run(&format!("cat /sys/block/$(basename $(readlink -f {disk}))/queue/write_cache"))
+            .unwrap()
+            .text()
+            .to_owned()
+    };
+    let disk = client.log_in("10.55.0.11", IQN, 1).unwrap();
+    assert_eq!(kind(&disk), "write through");
+    assert_eq!(kind(&disk.replace("lun-1", "lun-2")), "write back");
+    client
+        .run(&format!("echo acknowledged | dd of={disk} conv=sync bs=4096 seek=100 oflag=direct status=none"))
+        .unwrap()
+        .ok()
+        .unwrap();
+    server.cut_power();
+    server.power_on().unwrap();
+    let kept = server.run("dd if=/dev/lab/one bs=4096 skip=100 count=1 status=none | head -1").unwrap();
+    assert_eq!(kept.text(), "acknowledged");
+}

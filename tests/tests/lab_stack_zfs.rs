@@ -66,9 +66,7 @@ fn fence(guest: &Guest) -> String {
     )
 }
 
-/// `importforce` is not set: the agent decides. `tgt_bsoflags=sync`: without it tgt answers a write that is in its host's
-/// memory only. The client's flush that follows is repeated after the failover, to the other node, which knows nothing of that
-/// write and says yes: an acknowledged record is lost. Seen here.
+/// `importforce` is not set: the agent decides.
 fn resources(guests: [&Guest; 2]) -> String {
     let group = [
         primitive("pool", "ZFS", &[("pool", "tank"), ("importargs", "-d /dev/lab")]),
@@ -76,13 +74,7 @@ fn resources(guests: [&Guest; 2]) -> String {
         primitive(
             "lun",
             "iSCSILogicalUnit",
-            &[
-                ("implementation", "tgt"),
-                ("target_iqn", IQN),
-                ("lun", "1"),
-                ("path", VOLUME),
-                ("tgt_bsoflags", "sync"),
-            ],
+            &[("implementation", "tgt"), ("target_iqn", IQN), ("lun", "1"), ("path", VOLUME)],
         ),
         primitive("ip", "IPaddr2", &[("ip", ADDRESS), ("cidr_netmask", "24")]),
     ];

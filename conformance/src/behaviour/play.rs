@@ -72,6 +72,7 @@ fn steps(script: &Script, trial: &mut Trial<'_>) -> Result<(), Stop> {
             }
             Step::Run(run) => {
                 if networked && observer.before.is_none() {
+                    place::routes_are_made();
                     observer.before = Some(snapshot()?);
                 }
                 place::forget_calls();

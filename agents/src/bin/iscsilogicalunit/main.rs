@@ -153,6 +153,7 @@ impl LogicalUnit {
             open_flags: params.tgt_bsoflags.as_deref().filter(filled),
             options: params.tgt_bsopts.as_deref().filter(filled),
             device: params.tgt_device_type.as_deref().filter(filled),
+            write_cache: params.write_cache.0,
             settings: &params.additional_parameters.0,
         }
     }
@@ -217,7 +218,6 @@ impl LogicalUnit {
                 ("emulate_tpu", params.emulate_tpu.is_some()),
                 ("emulate_3pc", params.emulate_3pc.is_some()),
                 ("emulate_caw", params.emulate_caw.is_some()),
-                ("write_cache", params.write_cache.0),
                 ("allowed_initiators", !params.allowed_initiators.0.is_empty()),
             ],
         };

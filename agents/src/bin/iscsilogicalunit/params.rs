@@ -33,8 +33,9 @@ params! {
         pub emulate_caw: Option<Switch> => param("emulate_caw").short("COMPARE AND WRITE")
             .long("1: initiators may compare and write in one step. For lio-t."),
         pub write_cache: Switch => param("write_cache").short("Write cache")
-            .long("1: writes are answered when they are in this node's memory, and are lost with it. For lio-t with \
-                liot_bstype=fileio.")
+            .long("1: writes are answered when they are in this node's memory, and are lost with it. 0: when they are on \
+                its disk. For tgt, and for lio-t with liot_bstype=fileio; the blocks of lio-t are as safe as the device that \
+                they are on (of a ZFS volume: with sync=always).")
             .default("0"),
         pub vendor_id: Option<ScsiText> => param("vendor_id").short("SCSI vendor")
             .long("What initiators read as the vendor of the disk. For lio-t: with Linux 5.0 or later."),

@@ -17,6 +17,9 @@ const GENTLE: Duration = Duration::from_secs(1);
 const KEPT: usize = 36;
 /// Backing stores whose path is no file.
 const REMOTE: [&str; 3] = ["rbd", "sheepdog", "glfs"];
+/// The caching mode page (SPC-4, SBC-3 6.4.5) with WCE off: tgtd then answers a write when it is on the disk. As tgt-admin
+/// sends it for `write-cache off`; tgtd's default is on.
+const WRITE_THROUGH: &str = "mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0";
 /// Names and numbers of kinds of devices, as tgtadm sends them.
 const DEVICES: [(&str, u32); 7] =
     [("disk", 0), ("tape", 1), ("ssc", 1), ("cd", 5), ("changer", 8), ("osd", 17), ("pt", 255)];
@@ -34,6 +37,8 @@ pub struct Plan<'a> {
     pub open_flags: Option<&'a str>,
     pub options: Option<&'a str>,
     pub device: Option<&'a str>,
+    /// Writes are answered from this node's memory, and lost with it.
+    pub write_cache: bool,
     pub settings: &'a [(String, String)],
 }
 
@@ -139,10 +144,17 @@ impl Plan<'_> {
         {
             words.extend([name, "=", value, ","]);
         }
+        let cannot = |error, words: &str| {
+            Fault::from(error).context(format_args!("cannot set up lun {number} of {name}: {words}"))
+        };
+        if !self.write_cache && self.device_type() == 0 {
+            // An initiator that asks the node which takes over to flush what only the lost one had in memory is told "done".
+            tgtd.ask(&about(Operation::Update), WRITE_THROUGH.as_bytes(), until)
+                .map_err(|error| cannot(error, WRITE_THROUGH))?;
+        }
         // The daemon looks for this word in front of what is for the unit rather than for its kind of device.
-        tgtd.ask(&about(Operation::Update), format!("targetOps {words}").as_bytes(), until).map_err(
-            |error| Fault::from(error).context(format_args!("cannot set up lun {number} of {name}: {words}")),
-        )?;
+        tgtd.ask(&about(Operation::Update), format!("targetOps {words}").as_bytes(), until)
+            .map_err(|error| cannot(error, &words))?;
         Ok(())
     }
 
@@ -223,6 +235,7 @@ mod tests {
             open_flags: None,
             options: None,
             device: None,
+            write_cache: false,
             settings: &[],
         }
     }

@@ -115,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let steps = [
-            (Verb::Monitor, 7, "-D"),
+            (Verb::Monitor, 7, ""),
             (Verb::Promote, 7, ""),
             (Verb::Demote, 7, ""),
             (Verb::Start, 0, "-v 5"),
@@ -127,7 +127,7 @@ mod tests {
             (Verb::Demote, 0, ""),
             (Verb::Stop, 0, "-D"),
             (Verb::Stop, 0, "-D"),
-            (Verb::Monitor, 7, "-D"),
+            (Verb::Monitor, 7, ""),
         ];
         for (step, (verb, code, asked)) in steps.into_iter().enumerate() {
             let asked: Vec<String> = Some(asked.to_owned()).filter(|a| !a.is_empty()).into_iter().collect();

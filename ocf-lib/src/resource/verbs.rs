@@ -171,7 +171,9 @@ fn demoted<A: Agent>(agent: &A, cx: &Cx) -> Result<(), Fault> {
 fn tell_score<A: Agent>(agent: &A, cx: &Cx, state: &State, surely: bool) {
     if A::SPEC.supports(Verb::Promote) {
         let told = match state {
-            State::Stopped | State::Unusable(_) => cluster::forget_score(cx),
+            State::Stopped | State::Unusable(_) => {
+                cluster::forget_score(cx, surely && cx.verb() != Verb::Monitor)
+            }
             State::Running
             | State::Promoted
             | State::Degraded(_)

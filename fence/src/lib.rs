@@ -1,1 +1,3 @@
 pub mod ipmi;
+pub mod tcp;
+pub mod tls;

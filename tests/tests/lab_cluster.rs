@@ -24,7 +24,7 @@ fn a_live_pair_starts_a_resource_and_moves_it_off_a_dead_node() {
         .ok()
         .unwrap();
     a.run(&until("crm_resource -W -r ip 2>&1 | grep -q 'running on: n2'")).unwrap().ok().unwrap();
-    lab.host(&["ping", "-c", "1", "-W", "5", "10.55.0.50"]).unwrap();
+    lab.host(&["ping", "-c", "1", "-w", "20", "10.55.0.50"]).unwrap();
     assert!(b.run("ip -br address show eth0").unwrap().stdout.contains("10.55.0.50/24"));
 
     b.cut_power();
@@ -33,7 +33,7 @@ fn a_live_pair_starts_a_resource_and_moves_it_off_a_dead_node() {
         .unwrap()
         .ok()
         .unwrap();
-    lab.host(&["ping", "-c", "1", "-W", "5", "10.55.0.50"]).unwrap();
+    lab.host(&["ping", "-c", "1", "-w", "20", "10.55.0.50"]).unwrap();
 
     // It boots, starts its daemons and joins.
     b.power_on().unwrap();

@@ -51,6 +51,28 @@ fn a_kernel_without_its_target_fails_a_start_and_nothing_else() {
 }
 
 #[test]
+fn a_portal_that_cannot_be_is_told_and_leaves_nothing() {
+    let test = "a_portal_that_cannot_be_is_told_and_leaves_nothing";
+    let lab = Lab::open(&Needs::of(test).agents()).unwrap();
+    let [guest] = lab.guests(["n1"], &Disks::none()).unwrap();
+    // What an administrator forgets: the other implementation's daemon has the port.
+    guest.run("tgtd && for i in $(seq 50); do tgtadm --op show --mode sys >/dev/null && exit 0; sleep 0.1; done; exit 1").unwrap().ok().unwrap();
+    for (portal, reason) in [
+        ("0.0.0.0:3260", "another program listens on it"),
+        ("198.51.100.7:3260", "does not have the address"),
+    ] {
+        let parameters = [("implementation", "lio-t"), ("iqn", IQN), ("portals", portal)];
+        let start = guest.agent(TARGET, "start", &parameters).unwrap();
+        assert!(start.code == 1 && start.stderr.contains(reason), "{start:?}");
+        good(&guest, TARGET, "stop", &parameters);
+        assert_eq!(
+            guest.run("ls /sys/kernel/config/target/iscsi 2>/dev/null | grep -c iqn").unwrap().stdout.trim(),
+            "0"
+        );
+    }
+}
+
+#[test]
 fn a_saved_configuration_that_cannot_be_written_is_no_outage() {
     let test = "a_saved_configuration_that_cannot_be_written_is_no_outage";
     let lab = Lab::open(&Needs::of(test).agents()).unwrap();

@@ -1,6 +1,7 @@
 //! Network portals: `10.0.0.1`, `10.0.0.1:3260`, `[::1]:3260`, `::1`.
 
 use ocf_lib::resource::param::{Content, FromParam};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// RFC 7143 (4.2.7): the port that IANA gave to iSCSI targets.
@@ -48,6 +49,20 @@ pub fn from_directory(name: &str) -> Option<SocketAddr> {
     portal(name).ok()
 }
 
+/// Why nobody can listen there now, in the kernel's words: configfs says "invalid argument" for each reason (Linux 6.1).
+pub fn refused(portal: SocketAddr) -> Option<String> {
+    let why = std::net::TcpListener::bind(portal).err()?;
+    if why.kind() == ErrorKind::AddrInUse {
+        return Some(format!(
+            "another program listens on it: {why}; ss -ltnp shows which, and tgtd listens on 3260 of every address"
+        ));
+    }
+    if why.kind() == ErrorKind::AddrNotAvailable {
+        return Some(format!("this host does not have the address: {why}"));
+    }
+    Some(why.to_string())
+}
+
 /// True if who listens on `there` can be reached on `wanted`: the same, or every address with this port.
 pub fn covers(there: SocketAddr, wanted: SocketAddr) -> bool {
     let everywhere = match there.ip() {
@@ -86,5 +101,16 @@ mod tests {
         assert!(!covers(at("10.0.0.1:3260"), at("0.0.0.0:3260")));
         assert!(!covers(at("[::0]:3261"), at("0.0.0.0:3260")));
         assert_eq!(from_directory("nonsense"), None);
+    }
+
+    #[test]
+    fn what_keeps_a_portal_from_being_is_told() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
+        assert!(refused(taken).unwrap().contains("another program listens on it"));
+        // RFC 5737: documentation, and so nobody's address.
+        assert!(refused("192.0.2.1:3260".parse().unwrap()).unwrap().contains("does not have the address"));
+        drop(other);
+        assert_eq!(refused(taken), None);
     }
 }

@@ -93,6 +93,7 @@ impl Plan<'_> {
         for portal in self.portals.iter().filter(|wanted| !covered(&there, **wanted)) {
             objects
                 .mkdir(&group.join("np").join(portal::directory(*portal)))
+                .map_err(|fault| portal::refused(*portal).map_or(fault, Fault::generic))
                 .map_err(|fault| fault.context(format_args!("cannot listen on {portal}")))?;
         }
         for portal in self.iser {

@@ -1,3 +1,4 @@
+pub mod http;
 pub mod ipmi;
 pub mod tcp;
 pub mod tls;

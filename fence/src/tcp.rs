@@ -5,11 +5,15 @@ use ocf_lib::fence::FenceError;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 /// A wait without a deadline is asked again after that: nothing in a fence agent waits for ever in one call.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The longest single wait, after which a signal is looked for.
+const NAP: Duration = Duration::from_millis(500);
 
 /// Why there is no connection, or none any more. The words are for the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +104,19 @@ pub fn told(doing: &str, error: &io::Error) -> Error {
     }
 }
 
+/// Nothing is done any more but closing what was opened.
+static CLOSING: AtomicBool = AtomicBool::new(false);
+
+/// From now on a signal that has come does not end waits any more: the agent gives back what it has taken from the device
+/// (a session) and ends. Every wait still has its deadline, which after a signal must be well under three seconds.
+pub fn only_closing() {
+    CLOSING.store(true, Ordering::Relaxed);
+}
+
+fn interrupted() -> bool {
+    ocf_lib::fence::interrupted() && !CLOSING.load(Ordering::Relaxed)
+}
+
 /// A connected socket with a deadline for everything that is read and written.
 #[derive(Debug)]
 pub struct TcpLink {
@@ -116,7 +133,7 @@ impl TcpLink {
             // One address that swallows packets must not use up the time of the others.
             let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
             let span = deadline.left_or(LONGEST) / others;
-            if ocf_lib::fence::interrupted() {
+            if interrupted() {
                 return Err(Error::Interrupted);
             }
             let socket = TcpStream::connect_timeout(address, span.max(Duration::from_millis(1)));
@@ -126,7 +143,7 @@ impl TcpLink {
                     let _ = socket.set_nodelay(true);
                     return Ok(Self { socket, deadline });
                 }
-                Err(_) if ocf_lib::fence::interrupted() => return Err(Error::Interrupted),
+                Err(_) if interrupted() => return Err(Error::Interrupted),
                 Err(error) => last = told(&format!("connecting to {address}"), &error),
             }
         }
@@ -145,15 +162,15 @@ impl TcpLink {
 
     fn wait<T>(&mut self, mut once: impl FnMut(&mut TcpStream, Duration) -> io::Result<T>) -> io::Result<T> {
         loop {
-            if ocf_lib::fence::interrupted() {
+            if interrupted() {
                 return Err(io::Error::other(EndedBySignal));
             }
             let left = self.deadline.left_or(LONGEST);
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            // The kernel takes a timeout of zero as none.
-            match once(&mut self.socket, left.max(Duration::from_millis(1))) {
+            // The kernel takes a timeout of zero as none. A signal that comes just before the call does not end it.
+            match once(&mut self.socket, left.clamp(Duration::from_millis(1), NAP)) {
                 Err(error)
                     if matches!(
                         error.kind(),

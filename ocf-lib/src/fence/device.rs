@@ -131,6 +131,16 @@ pub trait PowerDevice: Sized {
         Err(FenceError::unsupported("this device has no power cycle").hint("use method=onoff"))
     }
 
+    /// Reboots all of `plugs` in the device's own way. By default nothing is done here, and the framework switches
+    /// off, verifies, and switches on.
+    ///
+    /// For a device that cannot switch on a node that is off (a node's own sshd, a person): to answer
+    /// [`Rebooted::Verified`] it must have seen, after the request, that every node was down.
+    fn reboot(&mut self, plugs: &[Plug]) -> Result<Rebooted, FenceError> {
+        let _ = plugs;
+        Ok(Rebooted::ByDefault)
+    }
+
     /// Interrupts the node so that it dumps or debugs (NMI).
     fn diag(&mut self, _plug: &Plug) -> Result<(), FenceError> {
         Err(FenceError::unsupported("this device cannot interrupt its node"))
@@ -147,6 +157,15 @@ pub trait PowerDevice: Sized {
         let _ = plugs;
         Ok(Monitored::ByDefault)
     }
+}
+
+/// How [`PowerDevice::reboot`] went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebooted {
+    /// Every node was seen down after the request.
+    Verified,
+    /// Nothing was asked: do the usual.
+    ByDefault,
 }
 
 /// How [`PowerDevice::monitor`] went.

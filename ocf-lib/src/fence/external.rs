@@ -40,6 +40,9 @@ pub struct ExternalParam {
 pub enum Meaning {
     /// The node or nodes that the device controls, separated by blanks or commas.
     Hosts,
+    /// The nodes that the device controls, each of which is a plug: the list becomes the value of this option, and the
+    /// host of an operation, as the list spells it, the plug.
+    Plugs(&'static str),
     /// The value of this option.
     Option(&'static str),
     /// The password itself, or what `passwd_method` says it is: `param`, `env` or a `file`'s name.
@@ -130,6 +133,7 @@ pub fn operation(
         "status" => "monitor",
         other => return Err(format!("unknown operation '{other}'")),
     };
+    let mut plug = None;
     if op != "status" {
         let hosts = hosts(external, env);
         let host = args.get(1).map(String::as_str).unwrap_or_default();
@@ -137,11 +141,17 @@ pub fn operation(
             return Err(format!("{op} needs a host"));
         }
         // stonith(8) gives the host in lower case. Without a list any host is ours, as for the original.
-        if !hosts.is_empty() && !hosts.iter().any(|h| h.eq_ignore_ascii_case(host)) {
+        let ours = hosts.into_iter().find(|h| h.eq_ignore_ascii_case(host));
+        let by_plug = external.params.iter().any(|p| matches!(p.meaning, Meaning::Plugs(_)));
+        if ours.is_none() && (by_plug || !self::hosts(external, env).is_empty()) {
             return Err(format!("this device does not control host '{host}'"));
         }
+        plug = ours.filter(|_| by_plug);
     }
     let mut given = options(table, external, env)?;
+    if let Some(plug) = plug {
+        given.push("port", "plug", plug.into_bytes());
+    }
     given.push("action", "action", action.as_bytes().to_vec());
     Ok(Operation::Run(given))
 }
@@ -164,7 +174,7 @@ fn hosts(external: &External, env: &Env) -> Vec<String> {
     external
         .params
         .iter()
-        .filter(|p| matches!(p.meaning, Meaning::Hosts))
+        .filter(|p| matches!(p.meaning, Meaning::Hosts | Meaning::Plugs(_)))
         .filter_map(|p| value(p, env))
         .flat_map(|v| {
             String::from_utf8_lossy(v)
@@ -192,7 +202,7 @@ fn options(table: &Table, external: &External, env: &Env) -> Result<Given, Strin
             continue;
         };
         match param.meaning {
-            Meaning::Option(option) => assign(table, option, value, &mut given),
+            Meaning::Option(option) | Meaning::Plugs(option) => assign(table, option, value, &mut given),
             Meaning::Password(option) => match method {
                 b"param" | b"env" => assign(table, option, value, &mut given),
                 b"file" => assign(table, option, &password_file(value)?, &mut given),

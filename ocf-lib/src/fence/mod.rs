@@ -34,7 +34,7 @@ mod tests;
 pub use action::Action;
 pub use call::{Call, LONGEST_WAIT, Method, Timing, Tls};
 pub use common_options::Takes;
-pub use device::{FabricDevice, Monitored, Outlet, Plug, Power, PowerDevice, Wanted};
+pub use device::{FabricDevice, Monitored, Outlet, Plug, Power, PowerDevice, Rebooted, Wanted};
 pub use error::{ErrorKind, FenceError};
 pub use external::{External, ExternalParam, Meaning, external_param};
 pub use log::{Level, Log};
@@ -48,8 +48,8 @@ pub use values::Values;
 pub mod prelude {
     pub use super::{
         Adjust, Call, ErrorKind, External, ExternalParam, FabricDevice, FenceError, FenceSpec, Meaning,
-        Method, Monitored, Outlet, Plug, Power, PowerDevice, Symlink, Takes, Timing, Tls, Wanted, adjust,
-        external_param, option, run, run_fabric,
+        Method, Monitored, Outlet, Plug, Power, PowerDevice, Rebooted, Symlink, Takes, Timing, Tls, Wanted,
+        adjust, external_param, option, run, run_fabric,
     };
     pub use crate::secret::Secret;
     pub use crate::{fence_choices, fence_options};

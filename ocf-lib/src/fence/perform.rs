@@ -3,7 +3,7 @@
 use super::action::Action;
 use super::call::{Call, Method};
 use super::common_options::Takes;
-use super::device::{Monitored, Outlet, Plug, Power, PowerDevice, Wanted};
+use super::device::{Monitored, Outlet, Plug, Power, PowerDevice, Rebooted, Wanted};
 use super::error::{ErrorKind, FenceError};
 use super::power::{Switch, Whole};
 use super::spec::Table;
@@ -119,6 +119,13 @@ fn off<D: PowerDevice>(table: &Table, switch: &mut Switch<'_, D>) -> Result<Done
 }
 
 fn reboot<D: PowerDevice>(table: &Table, switch: &mut Switch<'_, D>) -> Result<Done, FenceError> {
+    if switch.call.plugs().is_empty() {
+        return Err(FenceError::usage("You have to enter plug number or machine identification"));
+    }
+    let plugs: Vec<Plug> = switch.call.plugs().to_vec();
+    if switch.device.reboot(&plugs)? == Rebooted::Verified {
+        return Ok(done("Success: Rebooted\n"));
+    }
     if table.has(Takes::NoStatus) {
         set_only(switch, Wanted::Off)?;
         if let Err(e) = set_only(switch, Wanted::On) {

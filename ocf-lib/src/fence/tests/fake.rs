@@ -318,11 +318,16 @@ pub fn args(words: &[&'static str]) -> Caller {
 
 /// Runs the agent against `lab`.
 pub fn run<const PLUGS: bool>(lab: Lab, caller: Caller) -> Ran {
+    run_device::<Fake<PLUGS>>(lab, caller)
+}
+
+/// Runs any agent.
+pub fn run_device<D: PowerDevice>(lab: Lab, caller: Caller) -> Ran {
     LAB.set(lab);
     let clock: &'static FakeClock =
         Box::leak(Box::new(FakeClock { start: Instant::now(), gone: Cell::new(Duration::ZERO) }));
     let (out, err) = (Buffer::default(), Buffer::default());
-    let ended = run_in::<Fake<PLUGS>>(World {
+    let ended = run_in::<D>(World {
         argv: caller.argv.into_iter().map(Into::into).collect(),
         env: Env::from_pairs(caller.env),
         stdin: Box::new(std::io::Cursor::new(caller.stdin)),

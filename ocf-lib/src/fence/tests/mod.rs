@@ -6,4 +6,5 @@ mod documents;
 mod fabric;
 mod fake;
 mod input;
+mod own_reboot;
 mod truth;

@@ -7,5 +7,7 @@ mod bmc_commands;
 mod bmc_handshake;
 mod bmc_wire;
 pub mod ipmi_sim;
+pub mod ribcl;
+mod ribcl_answers;
 
 pub use ringfence_conformance::relay::SplitMix64;

@@ -58,7 +58,7 @@ impl Action {
 
     /// The action called `word` (in lower case), if this agent accepts it.
     pub fn accepted(table: &Table, word: &str) -> Option<Self> {
-        let word = match word {
+        let word = match table.old_action(word) {
             "meta-data" => "metadata",
             "enable" if table.has(Takes::Fabric) => "on",
             "disable" if table.has(Takes::Fabric) => "off",

@@ -30,6 +30,12 @@ fn command(table: &Table) -> Command {
         if let Some(short) = def.short {
             arg = arg.short(short);
         }
+        for (old, letter) in table.old_names(def.key) {
+            arg = arg.alias(old);
+            if let Some(letter) = letter {
+                arg = arg.short_alias(letter);
+            }
+        }
         if def.kind == Kind::Flag {
             // `--ssl` and, which upstream does not know, `--ssl=false`.
             arg = arg.num_args(0..=1).require_equals(true).default_missing_value("1");
@@ -184,6 +190,47 @@ mod tests {
             parsed(ALL, &["extra", "-q", "more"]).unwrap().warnings,
             ["Unused arguments on command line: ['extra', 'more']"]
         );
+    }
+
+    #[test]
+    fn an_older_form_has_names_and_letters_of_its_own_under_its_name_only() {
+        use super::super::action::Action;
+        use super::super::spec::OldForm;
+        use super::super::stdin_input;
+        const FORM: OldForm = OldForm {
+            called: "fence_old",
+            options: &[("uuid", Some('U'), "port"), ("session-user", None, "login"), ("op", None, "action")],
+            actions: &[("poweroff", "off"), ("restart", "reboot")],
+        };
+        let mut spec = FenceSpec::new("fence_x", "x", "x");
+        spec.takes = ALL;
+        spec.old_forms = &[FORM];
+        let (old, new) = (Table::new(spec, &[], "fence_old"), Table::new(spec, &[], "fence_x"));
+        let line = |table: &Table, args: &[&str]| {
+            parse(table, &args.iter().map(OsString::from).collect::<Vec<_>>()).ok()
+        };
+        let value =
+            |given: Given, key: &str| given.last(key).map(|v| String::from_utf8_lossy(v).into_owned());
+        for args in [&["-U", "a"][..], &["-Ua"], &["--uuid=a"], &["--uuid", "a"], &["-n", "a"]] {
+            assert_eq!(value(line(&old, args).unwrap(), "port").as_deref(), Some("a"), "{args:?}");
+        }
+        assert!(line(&new, &["-U", "a"]).is_none() && line(&new, &["--uuid=a"]).is_none());
+        for (text, key) in
+            [("uuid=a", "port"), ("session_user=a", "login"), ("session-user=a", "login"), ("op=a", "action")]
+        {
+            let given = stdin_input::parse(&old, text.as_bytes());
+            assert!(given.warnings.is_empty(), "{text}");
+            assert_eq!(value(given, key).as_deref(), Some("a"), "{text}");
+            assert_eq!(value(stdin_input::parse(&new, text.as_bytes()), key), None, "{text}");
+        }
+        for (word, was, is) in [
+            ("poweroff", Some(Action::Off), None),
+            ("restart", Some(Action::Reboot), None),
+            ("off", Some(Action::Off), Some(Action::Off)),
+        ] {
+            assert_eq!((Action::accepted(&old, word), Action::accepted(&new, word)), (was, is), "{word}");
+        }
+        assert!(old.clashes().is_empty());
     }
 
     #[test]

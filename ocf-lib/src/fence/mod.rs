@@ -41,15 +41,15 @@ pub use log::{Level, Log};
 pub use option::{Adjust, Field, FromText, Kind, OptionDef, OptionSet, adjust, option};
 pub use process::asked_to_end as interrupted;
 pub use run::{Ended, World, run, run_fabric, run_fabric_in, run_in};
-pub use spec::{FenceSpec, Symlink, Table};
+pub use spec::{FenceSpec, OldForm, Symlink, Table};
 pub use values::Values;
 
 /// What the file of a fence agent imports.
 pub mod prelude {
     pub use super::{
         Adjust, Call, ErrorKind, External, ExternalParam, FabricDevice, FenceError, FenceSpec, Meaning,
-        Method, Monitored, Outlet, Plug, Power, PowerDevice, Rebooted, Symlink, Takes, Timing, Tls, Wanted,
-        adjust, external_param, option, run, run_fabric,
+        Method, Monitored, OldForm, Outlet, Plug, Power, PowerDevice, Rebooted, Symlink, Takes, Timing, Tls,
+        Wanted, adjust, external_param, option, run, run_fabric,
     };
     pub use crate::secret::Secret;
     pub use crate::{fence_choices, fence_options};

@@ -20,6 +20,21 @@ pub struct FenceSpec {
     pub adjust: &'static [Adjust],
     /// How the agent speaks the dialect of Heartbeat's `external` plugins, if it does.
     pub external: Option<External>,
+    /// What else is understood under some of its names.
+    pub old_forms: &'static [OldForm],
+}
+
+/// An older calling form: further spellings of options and actions, under one name of the agent.
+///
+/// They are accepted in silence and stand in no metadata: configurations hold them that nobody is going to change.
+#[derive(Clone, Copy, Debug)]
+pub struct OldForm {
+    /// The agent's name to which this applies.
+    pub called: &'static str,
+    /// A long option (without the dashes before it; on standard input any of its dashes may be an underscore), its letter, and the key of the option that is meant.
+    pub options: &'static [(&'static str, Option<char>, &'static str)],
+    /// A word, and the action that is meant.
+    pub actions: &'static [(&'static str, &'static str)],
 }
 
 /// Another name of the agent, with what it changes.
@@ -43,6 +58,7 @@ impl FenceSpec {
             takes: &[],
             adjust: &[],
             external: None,
+            old_forms: &[],
         }
     }
 
@@ -102,6 +118,32 @@ impl Table {
             .iter()
             .find(|def| def.key == name)
             .or_else(|| self.defs.iter().find(|def| def.answers_to(name)))
+    }
+
+    fn old_forms(&self) -> impl Iterator<Item = &OldForm> {
+        self.spec.old_forms.iter().filter(|form| form.called == self.called)
+    }
+
+    /// The option that `name` means in an older calling form. Dashes and underscores are the same.
+    pub fn by_old_name(&self, name: &str) -> Option<&OptionDef> {
+        let name = name.replace('-', "_");
+        let (_, _, key) = self
+            .old_forms()
+            .flat_map(|form| form.options)
+            .find(|(old, _, _)| old.replace('-', "_") == name)?;
+        self.by_key(key)
+    }
+
+    /// The further spellings of the option `key` on the command line.
+    pub fn old_names<'t>(&'t self, key: &'t str) -> impl Iterator<Item = (&'static str, Option<char>)> + 't {
+        let all = self.old_forms().flat_map(|form| form.options);
+        all.filter(move |(_, _, meant)| *meant == key).map(|(old, letter, _)| (*old, *letter))
+    }
+
+    /// The action that `word` means in an older calling form; else the word itself.
+    pub fn old_action<'w>(&self, word: &'w str) -> &'w str {
+        let mut all = self.old_forms().flat_map(|form| form.actions);
+        all.find(|(old, _)| *old == word).map_or(word, |(_, action)| *action)
     }
 
     pub fn by_key(&self, key: &str) -> Option<&OptionDef> {

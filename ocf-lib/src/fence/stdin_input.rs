@@ -62,7 +62,7 @@ pub fn assign(table: &Table, name: &str, value: &[u8], given: &mut Given) {
     if name == "nodename" {
         given.nodename = Some(value.to_vec());
     }
-    if let Some(def) = table.by_stdin_name(name) {
+    if let Some(def) = table.by_stdin_name(name).or_else(|| table.by_old_name(name)) {
         if def.kind != Kind::Flag {
             given.push(def.key, name, value.to_vec());
         } else if let Some(on) = boolean(value) {

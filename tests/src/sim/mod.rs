@@ -9,5 +9,11 @@ mod bmc_wire;
 pub mod ipmi_sim;
 pub mod ribcl;
 mod ribcl_answers;
+pub mod xenapi;
+mod xenapi_faults;
+mod xenapi_http;
+mod xenapi_methods;
+mod xenapi_pool;
+mod xenapi_value;
 
 pub use ringfence_conformance::relay::SplitMix64;

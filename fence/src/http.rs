@@ -220,15 +220,37 @@ impl Client {
     }
 }
 
+/// One request over a connection that the caller has made, and that ends with it. `host` is what the Host header says.
+///
+/// # Errors
+/// As [`Client::post`].
+pub fn post_over<L: tcp::Link + ?Sized>(
+    link: &mut L,
+    (host, port): (&str, u16),
+    request: &Post<'_>,
+    deadline: Deadline,
+) -> Result<Response, Error> {
+    let client = Client::new(host, port, None);
+    link.set_deadline(deadline);
+    let mut message = Zeroizing::new(Vec::with_capacity(512 + request.body.len()));
+    message.extend_from_slice(client.head(request).as_bytes());
+    message.extend_from_slice(request.body);
+    link.write_all(&message)
+        .and_then(|()| link.flush())
+        .map_err(|error| tcp::told(&format!("sending a request to {host}"), &error))?;
+    let mut reader = Reader { link, buffer: Vec::new(), at: 0, host: &client.host };
+    read_response(&mut reader, request.most).map(|(response, _)| response)
+}
+
 /// Reads in pieces and hands out lines and counted bytes.
-struct Reader<'l, R> {
+struct Reader<'l, R: ?Sized> {
     link: &'l mut R,
     buffer: Vec<u8>,
     at: usize,
     host: &'l str,
 }
 
-impl<R: Read> Reader<'_, R> {
+impl<R: Read + ?Sized> Reader<'_, R> {
     fn held(&self) -> &[u8] {
         self.buffer.get(self.at..).unwrap_or_default()
     }
@@ -290,7 +312,10 @@ impl<R: Read> Reader<'_, R> {
 }
 
 /// The answer, and whether the connection may be used again.
-fn read_response<R: Read>(reader: &mut Reader<'_, R>, most: usize) -> Result<(Response, bool), Error> {
+fn read_response<R: Read + ?Sized>(
+    reader: &mut Reader<'_, R>,
+    most: usize,
+) -> Result<(Response, bool), Error> {
     loop {
         let (mut response, modern) = read_head(reader)?;
         // 100 Continue and its kin come before the answer (RFC 9110, 15.2).
@@ -332,7 +357,7 @@ fn read_response<R: Read>(reader: &mut Reader<'_, R>, most: usize) -> Result<(Re
 }
 
 /// Status line and headers, and whether it is HTTP/1.1.
-fn read_head<R: Read>(reader: &mut Reader<'_, R>) -> Result<(Response, bool), Error> {
+fn read_head<R: Read + ?Sized>(reader: &mut Reader<'_, R>) -> Result<(Response, bool), Error> {
     let first = reader.line(LONGEST_HEAD)?;
     let mut words = first.splitn(3, ' ');
     let version = words.next().unwrap_or_default();
@@ -364,7 +389,11 @@ fn read_head<R: Read>(reader: &mut Reader<'_, R>) -> Result<(Response, bool), Er
     }
 }
 
-fn read_chunks<R: Read>(reader: &mut Reader<'_, R>, most: usize, body: &mut Vec<u8>) -> Result<(), Error> {
+fn read_chunks<R: Read + ?Sized>(
+    reader: &mut Reader<'_, R>,
+    most: usize,
+    body: &mut Vec<u8>,
+) -> Result<(), Error> {
     let wrong =
         |host: &str| Err(Error::Protocol(format!("the chunks of the answer of {host} do not fit together")));
     loop {
@@ -393,7 +422,11 @@ fn read_chunks<R: Read>(reader: &mut Reader<'_, R>, most: usize, body: &mut Vec<
 }
 
 /// A body that ends with the connection.
-fn read_to_end<R: Read>(reader: &mut Reader<'_, R>, most: usize, body: &mut Vec<u8>) -> Result<(), Error> {
+fn read_to_end<R: Read + ?Sized>(
+    reader: &mut Reader<'_, R>,
+    most: usize,
+    body: &mut Vec<u8>,
+) -> Result<(), Error> {
     loop {
         let held = reader.held().len();
         reader.take(held, body)?;

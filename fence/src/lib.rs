@@ -1,4 +1,5 @@
 pub mod http;
 pub mod ipmi;
+pub mod ribcl;
 pub mod tcp;
 pub mod tls;

@@ -117,6 +117,18 @@ fn interrupted() -> bool {
     ocf_lib::fence::interrupted() && !CLOSING.load(Ordering::Relaxed)
 }
 
+/// Any connection to a device.
+pub trait Link: Read + Write {
+    /// Everything from now on must be done by then.
+    fn set_deadline(&mut self, deadline: Deadline);
+}
+
+impl Link for TcpLink {
+    fn set_deadline(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+}
+
 /// A connected socket with a deadline for everything that is read and written.
 #[derive(Debug)]
 pub struct TcpLink {
@@ -153,6 +165,11 @@ impl TcpLink {
     /// Everything from now on must be done by then.
     pub fn set_deadline(&mut self, deadline: Deadline) {
         self.deadline = deadline;
+    }
+
+    /// The connection itself, for a client with an event loop; from now on the deadlines are the caller's.
+    pub fn into_stream(self) -> TcpStream {
+        self.socket
     }
 
     /// The other end's address.
@@ -208,7 +225,7 @@ impl Write for TcpLink {
 ///
 /// A name is looked up on a thread of its own because the C library's resolver knows no deadline; the thread ends with the
 /// process.
-fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
+pub fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if bare.is_empty() {
         return Err(Error::Settings("no address of the device is given (set ip)".into()));
@@ -235,7 +252,7 @@ fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>,
 }
 
 /// The system's words without "(os error N)", lower case.
-pub(crate) fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

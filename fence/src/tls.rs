@@ -118,6 +118,12 @@ impl Write for TlsStream {
     }
 }
 
+impl tcp::Link for TlsStream {
+    fn set_deadline(&mut self, deadline: Deadline) {
+        self.0.sock.set_deadline(deadline);
+    }
+}
+
 impl Drop for TlsStream {
     fn drop(&mut self) {
         self.0.conn.send_close_notify();

@@ -6,7 +6,8 @@
 //! What happened is in `log`, a line each: `login USER`, `order COMMAND`, `power on`, `power off`, `reset`.
 
 use super::SplitMix64;
-use super::ribcl_answers::{Dialogue, Shape};
+use super::ribcl_answers::Dialogue;
+pub use super::ribcl_answers::Shape;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -303,7 +304,9 @@ impl Ribcl {
     /// SHA-256 of the certificate, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         use sha2::Digest as _;
-        sha2::Sha256::digest(&self.certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha2::Sha256::digest(&self.certificate)
+            .iter()
+            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 
     /// The power now.

@@ -49,16 +49,19 @@ impl Shape {
                 6 => shape.informs = true,
                 7 => shape.short = true,
                 8 => {
-                    shape.power_word =
-                        ["", "UNKNOWN", "OFFLINE", "OFF ON"].get(random.below(4) as usize).copied()
+                    shape.power_word = ["", "UNKNOWN", "OFFLINE", "OFF ON"].get(below(random, 4)).copied();
                 }
                 9 => shape.unfinished = true,
                 10 => shape.unchunked = true,
-                _ => shape.chunk = 1 + random.below(60) as usize,
+                _ => shape.chunk = 1 + below(random, 60),
             }
         }
         shape
     }
+}
+
+fn below(random: &mut SplitMix64, limit: u64) -> usize {
+    usize::try_from(random.below(limit)).unwrap_or(0)
 }
 
 /// One connection.
@@ -114,11 +117,11 @@ impl Dialogue {
     /// A whole request by HTTP, or nothing yet.
     fn post(&mut self, state: &mut State) -> Vec<u8> {
         let heard = String::from_utf8_lossy(&self.heard).into_owned();
-        let Some((head, body)) = heard.split_once("\r\n\r\n") else { return Vec::new() };
-        if !head.starts_with("POST /ribcl HTTP/1.") || state.settings.quirks.ribcl_disabled {
+        let Some((fields, body)) = heard.split_once("\r\n\r\n") else { return Vec::new() };
+        if !fields.starts_with("POST /ribcl HTTP/1.") || state.settings.quirks.ribcl_disabled {
             return self.page("404 Not Found");
         }
-        let length = head
+        let length = fields
             .lines()
             .filter_map(|line| line.split_once(':'))
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
@@ -218,23 +221,15 @@ impl Dialogue {
                     attribute(tag, "PASSWORD").unwrap_or_default(),
                 );
                 let known = state.settings.users.iter().find(|u| u.name == user && u.password == password);
-                match known.map(|user| (user.name.clone(), user.may_reset)) {
-                    Some(known) => {
-                        state.note(&format!("login {user}"));
-                        self.user = Some(known);
-                        fine("")
-                    }
-                    None => {
-                        state.note("login refused");
-                        self.over = true;
-                        let words = if state.settings.generation.speaks_http() {
-                            "Login credentials rejected."
-                        } else {
-                            "Login failed."
-                        };
-                        say(0x5F, words, "")
-                    }
+                self.user = known.map(|user| (user.name.clone(), user.may_reset));
+                if self.user.is_some() {
+                    state.note(&format!("login {user}"));
+                    return fine("");
                 }
+                state.note("login refused");
+                self.over = true;
+                let by_http = state.settings.generation.speaks_http();
+                say(0x5F, if by_http { "Login credentials rejected." } else { "Login failed." }, "")
             }
             _ if self.user.is_none() => {
                 self.over = true;

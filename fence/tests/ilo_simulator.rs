@@ -4,7 +4,9 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a test starts programs and may panic"
 )]
@@ -63,4 +65,56 @@ fn upstreams_agent_meets_a_refused_login() {
     let (code, _) = upstream(&bed.sim, "fence_ilo2", "action=status\npasswd=wrong");
     assert_eq!(code, Some(1));
     assert_eq!(bed.sim.log().iter().filter(|line| *line == "login refused").count(), 1);
+}
+
+/// What `python-hpilo` is to do, and print: one line for each step.
+const STEPS: &str = r#"
+import sys, hpilo
+def ilo(user, password):
+    return hpilo.Ilo("127.0.0.1", user, password, timeout=10, port=int(sys.argv[1]))
+it = ilo("admin", "s3cret1")
+print(it.get_fw_version()["management_processor"], it.protocol == hpilo.ILO_HTTP)
+print(it.get_host_power_status())
+it.hold_pwr_btn()
+print(it.get_host_power_status())
+it.press_pwr_btn()
+print(it.get_host_power_status())
+it.set_host_power(False)
+print(it.get_host_power_status())
+for step, call in (
+    ("off", lambda: it.set_host_power(False)),
+    ("password", lambda: ilo("admin", "wrong").get_host_power_status()),
+    ("privilege", lambda: ilo("looker", "s3cret1").set_host_power(True)),
+):
+    try:
+        call()
+        print(step, "nothing")
+    except hpilo.IloError as why:
+        print(step, type(why).__name__, why)
+"#;
+
+#[test]
+#[ignore = "needs python-hpilo from PyPI: RINGFENCE_HPILO names a python that has it"]
+fn python_hpilo_switches_every_generation() {
+    let python = std::env::var("RINGFENCE_HPILO").expect("RINGFENCE_HPILO is not set");
+    for generation in
+        [Generation::Ilo1, Generation::Ilo2, Generation::Ilo3, Generation::Ilo4, Generation::Ilo5]
+    {
+        let bed = bed(generation);
+        let output = Command::new(&python)
+            .args(["-c", STEPS, &bed.sim.address().port().to_string()])
+            .env("PYTHONWARNINGS", "ignore")
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<_> = stdout.lines().collect();
+        println!("{generation:?} {stdout}{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(lines.len(), 8, "{generation:?} {output:?}");
+        assert!(lines[0].ends_with(if generation.speaks_http() { "True" } else { "False" }), "{lines:?}");
+        assert_eq!(lines[1..5], ["ON", "OFF", "ON", "OFF"], "{generation:?}");
+        assert!(lines[5].contains("already OFF"), "{lines:?}");
+        assert!(lines[6].starts_with("password IloLoginFailed"), "{lines:?}");
+        assert!(lines[7].contains("RESET_SERVER_PRIV"), "{lines:?}");
+        assert!(!bed.sim.is_on());
+    }
 }

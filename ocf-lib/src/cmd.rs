@@ -252,7 +252,7 @@ impl Runner for System {
     }
 }
 
-fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
+pub(crate) fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
     #[allow(clippy::disallowed_methods, reason = "the one place that starts children")]
     let mut command = Command::new(path);
     command
@@ -288,7 +288,7 @@ fn spawn(path: &Path, cmd: &Cmd) -> std::io::Result<Child> {
 const LAST_WAIT: Duration = Duration::from_millis(250);
 
 /// Waits for a child that was killed; false: it is still there, and is left to init.
-fn reaped(child: &mut Child) -> bool {
+pub(crate) fn reaped(child: &mut Child) -> bool {
     let end = Deadline::after(LAST_WAIT);
     loop {
         match child.try_wait() {
@@ -301,14 +301,21 @@ fn reaped(child: &mut Child) -> bool {
 }
 
 /// Kills the child's process group when dropped with an id in it.
-struct GroupKill(Option<u32>);
+pub(crate) struct GroupKill(pub(crate) Option<u32>);
 
-impl Drop for GroupKill {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+impl GroupKill {
+    /// Now, and never again.
+    pub(crate) fn strike(&mut self) {
+        if let Some(pid) = self.0.take().and_then(|pid| i32::try_from(pid).ok()) {
             let _ =
                 nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
+    }
+}
+
+impl Drop for GroupKill {
+    fn drop(&mut self) {
+        self.strike();
     }
 }
 
@@ -337,6 +344,13 @@ impl<R: Read> Stream<R> {
     }
 }
 
+/// Reads and writes of `fd` return at once from now on.
+pub(crate) fn nonblocking(fd: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+    let flags = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL)?);
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
 struct Pipes<'a> {
     input: Option<std::process::ChildStdin>,
     unsent: &'a [u8],
@@ -353,9 +367,7 @@ impl<'a> Pipes<'a> {
             err: Stream { pipe: child.stderr.take(), bytes: Vec::new() },
         };
         for fd in pipes.fds() {
-            let flags =
-                nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL)?);
-            nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK))?;
+            nonblocking(fd)?;
         }
         Ok(pipes)
     }

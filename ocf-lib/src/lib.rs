@@ -5,6 +5,7 @@
 //! them. See `examples/` for complete agents.
 
 pub mod cmd;
+pub mod conversation;
 pub mod deadline;
 pub mod env;
 pub mod fence;

@@ -113,7 +113,12 @@ pub fn only_closing() {
     CLOSING.store(true, Ordering::Relaxed);
 }
 
-fn interrupted() -> bool {
+/// What a read or write of any [`Link`] answers after a signal.
+pub(crate) fn ended_by_signal() -> io::Error {
+    io::Error::other(EndedBySignal)
+}
+
+pub(crate) fn interrupted() -> bool {
     ocf_lib::fence::interrupted() && !CLOSING.load(Ordering::Relaxed)
 }
 
@@ -180,7 +185,7 @@ impl TcpLink {
     fn wait<T>(&mut self, mut once: impl FnMut(&mut TcpStream, Duration) -> io::Result<T>) -> io::Result<T> {
         loop {
             if interrupted() {
-                return Err(io::Error::other(EndedBySignal));
+                return Err(ended_by_signal());
             }
             let left = self.deadline.left_or(LONGEST);
             if left.is_zero() {

@@ -202,6 +202,9 @@ fn failed(host: &str, error: &io::Error) -> Error {
         rustls::Error::InvalidCertificate(other) => {
             Error::NoCommonTls(format!("{doing}: its certificate cannot be used: {}", reason(other)))
         }
+        rustls::Error::DecryptError | rustls::Error::PeerMisbehaved(_) => {
+            Error::Lost(format!("{doing}: {}", why.to_string().to_lowercase()))
+        }
         other => Error::NoCommonTls(format!("{doing}: {}", other.to_string().to_lowercase())),
     }
 }
@@ -338,7 +341,7 @@ impl ServerCertVerifier for Judge {
 }
 
 /// All certificates of a PEM file.
-fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let shown = path.display();
     let bytes = std::fs::read(path)
         .map_err(|error| Error::Settings(format!("{option}{shown}: {}", tcp::plain(&error))))?;
@@ -400,7 +403,7 @@ fn parse_fingerprints(text: &str) -> Result<Vec<Fingerprint>, Error> {
 }
 
 /// 64 digits in capitals, as openssl shows a fingerprint but for the colons.
-fn in_hex(bytes: &Fingerprint) -> String {
+pub(crate) fn in_hex(bytes: &Fingerprint) -> String {
     use fmt::Write as _;
     bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing into a String cannot fail.

@@ -23,6 +23,8 @@ mod fault_schedules;
 mod malformed;
 #[path = "ilo/managers.rs"]
 mod managers;
+#[path = "ilo/old_devices.rs"]
+mod old_devices;
 #[path = "ilo/power.rs"]
 mod power;
 #[path = "ipmilan/agent.rs"]

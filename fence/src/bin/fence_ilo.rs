@@ -11,7 +11,8 @@
 use ocf_lib::fence::prelude::*;
 use ocf_lib::fence::{FromText, Kind};
 use ringfence_fence::ribcl::{
-    Account, Device, Error, Legacy, Powerdown, Proxy, Reported, Route, Transport, Version, escaped,
+    Account, Device, Error, OldVersions, Powerdown, Proxy, Reported, Route, Transport, Version, Versions,
+    escaped,
 };
 use ringfence_fence::tls::{self, TlsSettings};
 use std::process::ExitCode;
@@ -72,6 +73,8 @@ struct Ilo {
     call: Call,
     device: Device,
     powerdown: Option<Powerdown>,
+    /// It has been said that the device's TLS is old.
+    told: bool,
 }
 
 impl PowerDevice for Ilo {
@@ -133,12 +136,18 @@ impl PowerDevice for Ilo {
             Wrapping::Http => Transport::Http,
         });
         let device = Device::new(route, account, transport, options.ribcl.map(|version| version.0));
-        Ok(Self { call, device, powerdown })
+        Ok(Self { call, device, powerdown, told: false })
     }
 
     fn status(&mut self, _: &Plug) -> Result<Power, FenceError> {
         let until = self.until();
         let reported = self.device.power(until)?;
+        if self.device.is_old() && !self.told {
+            self.told = true;
+            self.call.log().warning(
+                "the device speaks no tls newer than 1.1, which protects little: gnutls-cli is used; update its firmware if you can",
+            );
+        }
         self.call.log().debug(format!("the device ({}) reports {reported:?}", self.device.found()));
         Ok(match reported {
             Reported::On => Power::On,
@@ -191,7 +200,16 @@ impl Options {
         let tls = TlsSettings::new(call.tls(), self.ca_file.as_deref(), self.fingerprint.as_deref())?;
         let proxy = self.proxyhost.as_deref().map(str::trim).filter(|host| !host.is_empty());
         let proxy = proxy.map(|host| Proxy { host: host.to_owned(), port: self.proxyport });
-        Ok(Route { host: host.to_owned(), port: call.ipport(), tls, legacy: Legacy::No, proxy })
+        let old = match (call.flag("notls"), call.flag("tls1.0")) {
+            (true, _) => OldVersions::Always(Versions::Ssl30),
+            (false, true) => OldVersions::Always(Versions::Only10),
+            (false, false) => OldVersions::IfNeeded,
+        };
+        if old != OldVersions::IfNeeded && proxy.is_some() {
+            return Err(FenceError::usage("notls and tls1.0 cannot go through ilo_proxyhost"));
+        }
+        let gnutls_cli = call.text("gnutlscli_path").unwrap_or_else(|| "gnutls-cli".into()).into();
+        Ok(Route { host: host.to_owned(), port: call.ipport(), tls, old, gnutls_cli, proxy })
     }
 }
 

@@ -10,14 +10,16 @@
 
 mod documents;
 mod error;
+mod old_tls;
 mod request;
 mod route;
 
 pub use documents::{Document, Documents, Element};
 pub use error::Error;
+pub use old_tls::Versions;
 use request::Command;
 pub use request::{Version, escaped};
-pub use route::{Legacy, Proxy, Route};
+pub use route::{OldVersions, Proxy, Route};
 
 use crate::http::{self, Post};
 use crate::tcp::{self, Link};
@@ -101,6 +103,11 @@ impl Device {
         };
         let version = self.version.as_ref().map_or("unknown", Version::text);
         format!("{transport}, ribcl {version}")
+    }
+
+    /// True when the device is spoken to in TLS before 1.2.
+    pub const fn is_old(&self) -> bool {
+        self.route.is_old()
     }
 
     /// Asks for the power.

@@ -1,9 +1,12 @@
 //! The way to the device: TLS, perhaps through a proxy, perhaps older than what is still spoken.
 
+use super::old_tls::{OldTls, Versions};
 use crate::tcp::{Error, Link, TcpLink, told};
 use crate::tls::{self, TlsSettings};
+use ocf_lib::cmd::which;
 use ocf_lib::deadline::Deadline;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 /// An HTTP proxy that connects through (CONNECT, RFC 9110 9.3.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +15,13 @@ pub struct Proxy {
     pub port: u16,
 }
 
-/// Whether TLS before 1.2 is spoken.
+/// When TLS before 1.2 is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legacy {
-    /// Never.
-    No,
+pub enum OldVersions {
+    /// With a device that speaks nothing newer.
+    IfNeeded,
+    /// Always.
+    Always(Versions),
 }
 
 /// Where the device is and how to get there.
@@ -26,18 +31,51 @@ pub struct Route {
     pub host: String,
     pub port: u16,
     pub tls: TlsSettings,
-    pub legacy: Legacy,
+    pub old: OldVersions,
+    /// What speaks it.
+    pub gnutls_cli: PathBuf,
     pub proxy: Option<Proxy>,
 }
 
 impl Route {
     /// A new connection, encrypted, to a device whose certificate has been judged.
-    pub(super) fn open(&self, deadline: Deadline) -> Result<Box<dyn Link>, Error> {
+    pub(super) fn open(&mut self, deadline: Deadline) -> Result<Box<dyn Link>, Error> {
+        if let OldVersions::Always(versions) = self.old {
+            return self.open_old(versions, deadline);
+        }
         let tcp = match &self.proxy {
             None => TcpLink::connect(&self.host, self.port, deadline)?,
             Some(proxy) => through(proxy, &self.host, self.port, deadline)?,
         };
-        Ok(Box::new(tls::over(tcp, &self.host, &self.tls)?))
+        let error = match tls::over(tcp, &self.host, &self.tls) {
+            Ok(link) => return Ok(Box::new(link)),
+            Err(error) => error,
+        };
+        if !matches!(error, Error::NoCommonTls(_)) || self.proxy.is_some() {
+            return Err(error);
+        }
+        if which(self.gnutls_cli.as_os_str()).is_none() {
+            return Err(Error::NoCommonTls(format!(
+                "{error}; if the device's tls is older than 1.2, gnutls-cli is needed and not installed (package gnutls-bin)"
+            )));
+        }
+        let link = self.open_old(Versions::From10, deadline)?;
+        // From now on without the first attempt.
+        self.old = OldVersions::Always(Versions::From10);
+        Ok(link)
+    }
+
+    fn open_old(&self, versions: Versions, deadline: Deadline) -> Result<Box<dyn Link>, Error> {
+        if self.proxy.is_some() {
+            return Err(Error::Settings("tls before 1.2 cannot go through ilo_proxyhost".into()));
+        }
+        let link = OldTls::connect(&self.gnutls_cli, &self.host, self.port, &self.tls, versions, deadline)?;
+        Ok(Box::new(link))
+    }
+
+    /// True when TLS before 1.2 is what the device is spoken to in.
+    pub const fn is_old(&self) -> bool {
+        matches!(self.old, OldVersions::Always(_))
     }
 }
 

@@ -15,6 +15,7 @@ use super::bmc_handshake::Half;
 use super::bmc_wire::{
     Asked, Protection, Window, build_response, code15, packet15, parse_request, plain20, random,
 };
+use super::power_file::PowerFile;
 
 /// An account.
 #[derive(Debug, Clone)]
@@ -76,8 +77,10 @@ pub struct Config {
     pub users: Vec<User>,
     /// Session slots, active and half-open ones together.
     pub slots: usize,
-    /// Power at the start.
+    /// Power at the start, where the folder has none yet.
     pub on: bool,
+    /// Where the power is the file `power` (`on` or `off`), readable and writable from outside at any time.
+    pub folder: Option<std::path::PathBuf>,
     /// Controllers behind the bridge: slave address and power.
     pub bridged: BTreeMap<u8, bool>,
     /// Faults.
@@ -98,6 +101,7 @@ impl Default for Config {
             ],
             slots: 8,
             on: true,
+            folder: None,
             bridged: BTreeMap::new(),
             quirks: Quirks::default(),
         }
@@ -135,6 +139,7 @@ pub(super) struct State {
     pub bridged: BTreeMap<u8, bool>,
     pub controls: Vec<(Instant, u8)>,
     pub power_log: Vec<(Instant, bool)>,
+    pub file: Option<PowerFile>,
     pub opened: usize,
     pub requests: usize,
     pub guid: [u8; 16],
@@ -167,15 +172,18 @@ impl Bmc {
     /// Starts one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// When the address cannot be bound, or the folder cannot be written to.
     pub fn start(config: Config) -> io::Result<Self> {
         let socket = UdpSocket::bind(config.listen)?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let address = socket.local_addr()?;
+        let file = config.folder.as_deref().map(|folder| PowerFile::open(folder, config.on)).transpose()?;
+        let on = file.as_ref().map_or(config.on, PowerFile::is_on);
         let state = State {
-            on: config.on,
+            on,
+            file,
             bridged: config.bridged.clone(),
-            power_log: vec![(Instant::now(), config.on)],
+            power_log: vec![(Instant::now(), on)],
             config,
             due: None,
             half: BTreeMap::new(),
@@ -286,7 +294,10 @@ impl Drop for Bmc {
 fn serve(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
     let mut buffer = [0; 2048];
     while !stop.load(Ordering::Relaxed) {
-        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+            lock(state).settle();
+            continue;
+        };
         let Some(packet) = buffer.get(..length) else { continue };
         let (answers, late) = {
             let mut state = lock(state);
@@ -311,14 +322,24 @@ pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
 const HALF_LIFE: Duration = Duration::from_secs(3);
 
 impl State {
-    /// Lets a slow power change happen.
+    /// Lets a slow power change happen, and one that somebody wrote into the file.
     fn settle(&mut self) {
+        if let Some(on) = self.file.as_mut().and_then(PowerFile::changed_from_outside) {
+            self.due = None;
+            if self.on != on {
+                self.on = on;
+                self.power_log.push((Instant::now(), on));
+            }
+        }
         if let Some((at, on)) = self.due.filter(|(at, _)| *at <= Instant::now()) {
             self.due = None;
             if self.on != on {
                 self.on = on;
                 self.power_log.push((at, on));
             }
+        }
+        if let Some(file) = &mut self.file {
+            file.keep(self.on);
         }
         self.half.retain(|_, half| half.since.elapsed() < HALF_LIFE);
     }

@@ -4,3 +4,4 @@ pub mod ribcl;
 pub mod ssh;
 pub mod tcp;
 pub mod tls;
+pub mod xenapi;

@@ -302,6 +302,18 @@ impl Pool {
         self.shared.lock().sessions.values().filter(|s| s.told && !s.logout_came).count()
     }
 
+    /// Sessions that are open, that were used, and whose logout never came.
+    pub fn abandoned_sessions(&self) -> usize {
+        self.shared.lock().sessions.values().filter(|s| s.calls > 0 && !s.logout_came).count()
+    }
+
+    /// The states that a machine went through since the start, or since [`Self::forget_orders`].
+    pub fn changes(&self, name: &str) -> Vec<String> {
+        let state = self.shared.lock();
+        let uuid = state.named(name).map(|vm| vm.uuid.clone()).unwrap_or_default();
+        state.changes.iter().filter(|(of, _)| *of == uuid).map(|(_, power)| power.clone()).collect()
+    }
+
     /// Sessions opened since the start.
     pub fn sessions_opened(&self) -> usize {
         self.shared.lock().opened

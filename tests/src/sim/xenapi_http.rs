@@ -1,5 +1,6 @@
 //! The web server of each host of a simulated pool: HTTP/1.1 with connections that stay, over TCP or TLS.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -47,7 +48,11 @@ impl Tls {
         leaf.use_authority_key_identifier_extension = true;
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let leaf = leaf.signed_by(&key, &root).map_err(told)?;
-        let fingerprint = Sha256::digest(leaf.der()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = Sha256::digest(leaf.der()).iter().fold(String::new(), |mut text, byte| {
+            // Writing into a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
         let told = |why: rustls::Error| format!("make a TLS server: {why}");
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -156,6 +161,13 @@ fn connection(mut stream: impl Stream, number: usize, shared: &Shared) -> io::Re
             state.requests += 1;
             (fate, state.quirks().clone())
         };
+        let parsed = if json { parse_json(&body) } else { parse_xml(&body) };
+        if let Ok(request) = &parsed {
+            shared.lock().heard(request);
+        }
+        if fate == Some(Fate::CutBefore) {
+            break;
+        }
         if !head.post || (json && quirks.no_json) || matches!(fate, Some(Fate::Page)) {
             let line =
                 if matches!(fate, Some(Fate::Page)) { "500 Internal Server Error" } else { "404 Not Found" };
@@ -163,10 +175,6 @@ fn connection(mut stream: impl Stream, number: usize, shared: &Shared) -> io::Re
             stream.end(true);
             return Ok(());
         }
-        if fate == Some(Fate::CutBefore) {
-            break;
-        }
-        let parsed = if json { parse_json(&body) } else { parse_xml(&body) };
         let Ok(request) = parsed else {
             stream.write_all(page("400 Bad Request").as_bytes())?;
             stream.end(true);
@@ -250,7 +258,8 @@ fn message(body: &[u8], kind: &str, keep: bool, chunked: bool, no_length: bool) 
         return [out.as_bytes(), body].concat();
     }
     if !chunked {
-        out.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let length = format!("content-length: {}\r\n\r\n", body.len());
+        out.push_str(&length);
         return [out.as_bytes(), body].concat();
     }
     out.push_str("Transfer-Encoding: chunked\r\n\r\n");

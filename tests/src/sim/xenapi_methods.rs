@@ -23,6 +23,7 @@ fn error(words: &[&str]) -> Answer {
     Err(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "every method ends in an answer")]
 fn text(text: impl Into<String>) -> Answer {
     Ok(Value::Text(text.into()))
 }
@@ -87,9 +88,6 @@ impl State {
             }
         }
         if let Some(Fate::Refused(code)) = act.fate {
-            if request.method.ends_with("logout") {
-                self.logout_came(parameter(request, 0));
-            }
             return error(&[code, "by the schedule"]).into();
         }
         if let Some((method, answer)) = &self.quirks().refuses
@@ -201,7 +199,6 @@ impl State {
             }
             "session.logout" | "session.local_logout" => {
                 let session = parameter(request, 0);
-                self.logout_came(session);
                 if act.host != self.master && !self.sessions.get(session).is_some_and(|s| s.local) {
                     return Some(self.slave());
                 }
@@ -214,8 +211,11 @@ impl State {
         }
     }
 
-    fn logout_came(&mut self, session: &str) {
-        if let Some(session) = self.sessions.get_mut(session) {
+    /// A request has arrived, whatever becomes of it.
+    pub fn heard(&mut self, request: &Request) {
+        if request.method.ends_with("logout")
+            && let Some(session) = self.sessions.get_mut(parameter(request, 0))
+        {
             session.logout_came = true;
         }
     }

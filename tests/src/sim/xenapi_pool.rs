@@ -15,6 +15,7 @@ use super::xenapi_value::Value;
 pub(super) const NULL: &str = "OpaqueRef:NULL";
 
 /// A session. The simulator never tells its reference but to the one who logged in.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Session {
     pub user: String,
     pub read_only: bool,
@@ -80,6 +81,8 @@ pub(super) struct State {
     pub opened: usize,
     pub requests: usize,
     pub calls: Vec<String>,
+    /// Every power state that was written.
+    pub changes: Vec<(String, String)>,
     pub evicted: usize,
 }
 
@@ -113,6 +116,7 @@ impl State {
             opened: 0,
             requests: 0,
             calls: Vec::new(),
+            changes: Vec::new(),
             evicted: 0,
             random,
             settings,
@@ -163,6 +167,7 @@ impl State {
 
     /// Changes the database alone: the domain stays what it is.
     pub fn set_database_power(&mut self, uuid: &str, power: &str) -> io::Result<()> {
+        self.changes.push((uuid.to_owned(), power.to_owned()));
         replace(&self.power_file(uuid), &format!("{power}\n"))
     }
 
@@ -183,6 +188,7 @@ impl State {
         // Not there is as good as empty.
         let _ = fs::remove_file(self.folder.join("orders"));
         self.calls.clear();
+        self.changes.clear();
     }
 
     pub fn new_reference(&mut self) -> String {

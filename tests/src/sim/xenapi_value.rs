@@ -70,6 +70,8 @@ pub enum Form {
 /// What is wrong with it.
 pub fn parse_xml(body: &[u8]) -> Result<Request, String> {
     let mut parser = Parser { reader: Reader::from_reader(body) };
+    // `<nil/>`, `<string/>`
+    parser.reader.config_mut().expand_empty_elements = true;
     let mut method = String::new();
     let mut params = Vec::new();
     loop {
@@ -101,13 +103,13 @@ impl Parser<'_> {
             let token = match self.reader.read_event().map_err(|e| e.to_string())? {
                 Event::Start(tag) => Token::Open(text(tag.name().as_ref())),
                 Event::End(tag) => Token::Close(text(tag.name().as_ref())),
-                // Only `<nil/>`, `<string/>` and `<value/>` occur empty.
-                Event::Empty(_) => continue,
                 Event::Text(chars) => Token::Text(text(&chars)),
                 Event::CData(chars) => Token::Text(text(&chars)),
                 Event::GeneralRef(name) => Token::Text(entity(&text(&name))?),
                 Event::Eof => Token::End,
-                Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {
+                    continue;
+                }
             };
             return Ok(token);
         }
@@ -145,7 +147,7 @@ impl Parser<'_> {
 
     fn typed(&mut self, tag: &str, depth: usize) -> Result<Value, String> {
         match tag {
-            "string" | "int" | "i4" | "i8" => self.text_until(tag).map(Value::Text),
+            "string" | "int" | "i4" | "i8" | "nil" => self.text_until(tag).map(Value::Text),
             "boolean" => Ok(Value::Flag(self.text_until(tag)?.trim() == "1")),
             "double" => {
                 self.text_until(tag)?.trim().parse().map(Value::Real).map_err(|_| "not a double".into())

@@ -17,6 +17,8 @@
 mod agent;
 #[path = "ilo/bad_input.rs"]
 mod bad_input;
+#[path = "ilo/beside_upstream.rs"]
+mod beside_upstream;
 #[path = "ilo/fault_schedules.rs"]
 mod fault_schedules;
 #[path = "ilo/malformed.rs"]

@@ -234,3 +234,22 @@ fn somebody_at_the_button_is_seen() {
     std::fs::write(bed.folder.path().join("power"), "off\n").unwrap();
     bed.given("action=status").is(2, "Status: OFF\n", "");
 }
+
+/// False success: `option=off` was ignored and the default action carried out.
+#[test]
+fn option_is_another_name_of_action() {
+    let bed = bed(Generation::Ilo2);
+    bed.given("option=status").is(0, "Status: ON\n", "");
+    assert!(bed.sim.orders().is_empty());
+    bed.given("option=off").is(0, "Success: Powered OFF\n", "");
+    assert!(!bed.sim.is_on());
+}
+
+/// False success: a monitor that checks nothing.
+#[test]
+fn monitor_exercises_the_real_path() {
+    let bed = bed(Generation::Ilo4);
+    bed.given("action=monitor\npassword=wrong").is(1, "", "refuses user or password");
+    bed.sim.set_quirks(Quirks { ribcl_disabled: true, ..Quirks::default() });
+    bed.given("action=monitor").is(1, "", "404");
+}

@@ -37,8 +37,8 @@ impl Sim {
         Self { child, ready, folder: folder.to_owned() }
     }
 
-    fn ask(&self, request: Value) -> Value {
-        ask(&self.folder.join("control"), &request).unwrap()
+    fn ask(&self, request: impl std::borrow::Borrow<Value>) -> Value {
+        ask(&self.folder.join("control"), request.borrow()).unwrap()
     }
 
     fn port(&self) -> String {
@@ -144,7 +144,7 @@ fn a_bmc_with_a_key_and_accounts_of_its_own() {
         .0,
         Some(0)
     );
-    assert_ne!(ipmitool(&sim, &[&SUITE17[..], &["-k", "topsecret"]].concat(), "status").0, Some(0));
+    assert_ne!(ipmitool(&sim, &[SUITE17, &["-k", "topsecret"]].concat(), "status").0, Some(0));
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn run(seed: u64, node: &Node, tally: &Tally) {
         ("status", 0) => assert!(outcome.stdout == "Status: ON\n" && node.is_on(), "{}", tell()),
         _ => {}
     }
+    if code == 1 && matches!(action, "off" | "reboot") {
+        // an order that has begun waits a second before it does its work
+        std::thread::sleep(Duration::from_millis(1200));
+    }
     let done = !lies && !node.orders().is_empty();
     if code == 1 && done {
         tally.unobserved.fetch_add(1, Ordering::Relaxed);

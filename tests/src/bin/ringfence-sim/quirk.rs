@@ -12,7 +12,9 @@ pub struct Quirk<Q> {
 
 /// The lines of the help.
 pub fn help<Q>(table: &[Quirk<Q>]) -> String {
-    table.iter().map(|quirk| format!("  {:<24} {}\n", quirk.name, quirk.help)).collect()
+    let lines: Vec<String> =
+        table.iter().map(|quirk| format!("  {:<24} {}", quirk.name, quirk.help)).collect();
+    lines.join("\n") + "\n"
 }
 
 fn apply<Q>(table: &[Quirk<Q>], quirks: &mut Q, name: &str, value: &Value) -> Result<(), String> {

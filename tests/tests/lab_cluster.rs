@@ -10,7 +10,7 @@ const ADDRESS: &str = "<primitive id='ip' class='ocf' provider='heartbeat' type=
 
 /// Waits until a guest's own view of the cluster has this line.
 fn until(seen: &str) -> String {
-    format!("for i in $(seq 200); do {seen} && exit 0; sleep 0.3; done; crm_mon -1; exit 1")
+    format!("for i in $(seq 60); do {seen} && exit 0; sleep 1.5; done; crm_mon -1; exit 1")
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn score(guest: &Guest) -> String {
 /// Waits until the kernel says so; observed in `/proc/drbd`, where the agent does not look.
 fn until(guest: &Guest, pattern: &str) {
     let script = format!(
-        "for i in $(seq 400); do grep -q '{pattern}' /proc/drbd && exit 0; sleep 0.1; done; cat /proc/drbd; exit 1"
+        "for i in $(seq 200); do grep -q '{pattern}' /proc/drbd && exit 0; sleep 0.3; done; cat /proc/drbd; exit 1"
     );
     guest.run(&script).unwrap().ok().unwrap();
 }
@@ -405,7 +405,7 @@ fn a_disk_that_fails_is_stood_in_for_by_the_peer() {
     assert!(reason(&stale).contains("not current (Diskless)"), "{stale:?}");
 
     // DRBD does not let the only data go while somebody uses it.
-    let refused = drbd_with(b, "stop", &[("CRM_meta_timeout", "20000")]).expect(1).unwrap();
+    let refused = drbd_with(b, "stop", &[("CRM_meta_timeout", "12000")]).expect(1).unwrap();
     assert!(reason(&refused).contains("is primary and has no current data of its own"), "{refused:?}");
     assert_eq!(monitor(a), 8);
 
@@ -488,7 +488,7 @@ const CLONE: &str = "<clone id='r0-clone'><meta_attributes id='m'><nvpair id='m-
 
 /// Waits until a command says so.
 fn cluster(guest: &Guest, seen: &str) {
-    let script = format!("for i in $(seq 500); do {seen} && exit 0; sleep 0.3; done; crm_mon -1Arf; exit 1");
+    let script = format!("for i in $(seq 140); do {seen} && exit 0; sleep 1.5; done; crm_mon -1Arf; exit 1");
     guest.run_within(Duration::from_secs(200), &script).unwrap().ok().unwrap();
 }
 

@@ -31,7 +31,9 @@ const DRBD: &str = "resource r0 {
 /// A group belongs to the node that has activated it (lvmsystemid(7)).
 const LVM: &str = "global {\n\tsystem_id_source = \"uname\"\n}\n";
 /// What the administrator has enabled at boot.
-const BOOT: &str = "#!/bin/sh\nmkdir -p /run/resource-agents\npidof tgtd >/dev/null || tgtd\n";
+const BOOT: &str = "#!/bin/sh\nmkdir -p /run/resource-agents\n";
+/// With tgt its daemon, which would keep LIO from listening.
+const BOOT_TGT: &str = "pidof tgtd >/dev/null || tgtd\n";
 
 /// The group on the replicated disk, and both sides down again: what the cluster gets.
 const FILL: &str = "set -e
@@ -142,7 +144,7 @@ const CONSTRAINTS: &str = "<constraints>\
 /// Waits for a line in a node's own view of the cluster.
 fn until(guest: &Guest, seen: &str) {
     let script = format!(
-        "end=$(($(date +%s) + 240)); while [ $(date +%s) -lt $end ]; do {seen} && exit 0; sleep 0.3; done; crm_mon -1rf; cat /proc/drbd; cibadmin -Q -o constraints; exit 1"
+        "end=$(($(date +%s) + 240)); while [ $(date +%s) -lt $end ]; do {seen} && exit 0; sleep 1.5; done; crm_mon -1rf; cat /proc/drbd; cibadmin -Q -o constraints; exit 1"
     );
     guest.run_within(PATIENCE, &script).unwrap().ok().unwrap();
 }
@@ -167,11 +169,12 @@ fn both(guests: [&Guest; 2], script: &str) {
     });
 }
 
-fn prepare(a: &Guest, b: &Guest) {
+fn prepare(a: &Guest, b: &Guest, implementation: &str) {
+    let boot = if implementation == "tgt" { format!("{BOOT}{BOOT_TGT}") } else { BOOT.to_owned() };
     for guest in [a, b] {
         guest.put("/etc/drbd.d/r0.res", DRBD).unwrap();
         guest.put("/etc/lvm/lvmlocal.conf", LVM).unwrap();
-        guest.put_mode("/etc/lab/boot", BOOT, 0o755).unwrap();
+        guest.put_mode("/etc/lab/boot", &boot, 0o755).unwrap();
     }
     both(
         [a, b],
@@ -204,7 +207,7 @@ fn configure(a: &Guest, b: &Guest, implementation: &str) {
 fn failover(test: &str, implementation: &str) {
     let lab = Lab::open(&Needs::of(test).agents().cluster()).unwrap();
     let [a, b, client] = lab.guests(["n1", "n2", "client"], &Disks::none().own("data", 64)).unwrap();
-    prepare(&a, &b);
+    prepare(&a, &b, implementation);
     with_bmcs(&lab, &[&a, &b], || {
         configure(&a, &b, implementation);
         let active = a.run("crm_resource -W -r ip 2>&1").unwrap().text().ends_with("n1");
@@ -254,4 +257,9 @@ fn failover(test: &str, implementation: &str) {
 #[test]
 fn drbd_lvm_and_tgt_fail_over_without_a_lost_write() {
     failover("drbd_lvm_and_tgt_fail_over_without_a_lost_write", "tgt");
+}
+
+#[test]
+fn drbd_lvm_and_lio_fail_over_without_a_lost_write() {
+    failover("drbd_lvm_and_lio_fail_over_without_a_lost_write", "lio-t");
 }

@@ -93,7 +93,7 @@ const CONSTRAINTS: &str = "<constraints>\
 /// Waits for a line in a node's own view of the cluster.
 fn until(guest: &Guest, seen: &str) {
     let script = format!(
-        "for i in $(seq 1200); do {seen} && exit 0; sleep 0.3; done; crm_mon -1rf; zpool status; exit 1"
+        "for i in $(seq 300); do {seen} && exit 0; sleep 1.5; done; crm_mon -1rf; zpool status; exit 1"
     );
     guest.run_within(PATIENCE, &script).unwrap().ok().unwrap();
 }

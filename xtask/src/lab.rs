@@ -16,6 +16,7 @@ pub fn command() -> Command {
         .about("Run the cases that need real kernels, in QEMU guests made of Debian's packages")
         .arg(switch("yes", "install missing Debian packages without asking").short('y'))
         .arg(option("only", "FILTER", "run only the cases whose name contains FILTER"))
+        .arg(switch("all", "run the long cases, too (tests/lab/long.txt): half an hour instead of a quarter"))
         .arg(switch("keep", "keep the guests' disks and what they have written, and say where"))
         .arg(switch("prepare", "make image and snapshot, and run nothing"))
 }
@@ -40,7 +41,9 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     }
     say(&format!("agents are in {}", tree.display()));
     let logs = workspace::target_dir().join("lab-logs");
-    let chosen = only.map_or(Chosen::All, Chosen::Containing);
+    let long = names(LONG);
+    let all = if args.get_flag("all") { Chosen::All } else { Chosen::Without(&long) };
+    let chosen = only.map_or(all, Chosen::Containing);
     let counts = cases(&chosen, args.get_flag("keep"), &tree, &logs)?;
     say(&format!("logs are in {}", logs.display()));
     println!("\n{counts}");
@@ -61,8 +64,11 @@ fn ensure(yes: bool) -> Result<(), String> {
 /// Names of the cases that the full test run has of the lab: of each agent's the one that tells the most.
 const PASS: &str = include_str!("../../tests/lab/pass.txt");
 
-fn pass_names() -> Vec<&'static str> {
-    PASS.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+/// Names of the cases that only a run of all has.
+const LONG: &str = include_str!("../../tests/lab/long.txt");
+
+fn names(list: &'static str) -> Vec<&'static str> {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 /// The lab's part in the full test run, with the agents that are installed in `tree`.
@@ -71,7 +77,7 @@ pub fn pass(tree: &Path) -> Result<Counts, String> {
     ensure(true)?;
     lab::prepare(false, &|line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64()))
         .map_err(|why| why.to_string())?;
-    let names = pass_names();
+    let names = names(PASS);
     let counts = cases(&Chosen::Named(&names), false, tree, &workspace::target_dir().join("lab-logs"))?;
     let ran = usize::try_from(counts.passed + counts.failed).unwrap_or(usize::MAX);
     if ran == names.len() {
@@ -83,6 +89,7 @@ pub fn pass(tree: &Path) -> Result<Counts, String> {
 
 enum Chosen<'a> {
     All,
+    Without(&'a [&'a str]),
     Containing(&'a str),
     Named(&'a [&'a str]),
 }
@@ -90,10 +97,12 @@ enum Chosen<'a> {
 fn cases(chosen: &Chosen<'_>, keep: bool, tree: &Path, logs: &Path) -> Result<Counts, String> {
     let only: Vec<&str> = match chosen {
         Chosen::All => Vec::new(),
+        Chosen::Without(names) => names.to_vec(),
         Chosen::Containing(part) => vec![part],
         Chosen::Named(names) => names.to_vec(),
     };
-    let exact = matches!(chosen, Chosen::Named(_));
+    let without = matches!(chosen, Chosen::Without(_));
+    let exact = without || matches!(chosen, Chosen::Named(_));
     let nextest = process::answers(cargo().args(["nextest", "--version"]));
     let mut run = cargo();
     let package = ["--package", "ringfence-tests", "--features", "lab", "--no-fail-fast"];
@@ -101,15 +110,18 @@ fn cases(chosen: &Chosen<'_>, keep: bool, tree: &Path, logs: &Path) -> Result<Co
         run.args(["nextest", "run", "--color", "never"]).args(package);
         let named: Vec<String> = only.iter().map(|name| format!("test(={name})")).collect();
         let filter = if exact {
-            format!("binary(/^lab_/) & ({})", named.join(" | "))
+            format!("binary(/^lab_/) & {}({})", if without { "not " } else { "" }, named.join(" | "))
         } else {
             "binary(/^lab_/)".into()
         };
         run.args(["--profile", "lab", "--filterset", &filter]);
         run.args(only.iter().filter(|_| !exact));
     } else {
-        run.arg("test").args(package).args(["--test", "lab_*", "--"]).args(only).arg("--test-threads=1");
+        run.arg("test").args(package).args(["--test", "lab_*", "--"]).arg("--test-threads=1");
         run.args(exact.then_some("--exact"));
+        for name in &only {
+            run.args(without.then_some("--skip")).arg(name);
+        }
     }
     run.env("RINGFENCE_INSTALLED", tree).env("RINGFENCE_LAB_LOGS", logs);
     if keep {
@@ -127,4 +139,27 @@ fn cases(chosen: &Chosen<'_>, keep: bool, tree: &Path, logs: &Path) -> Result<Co
         return Err("no case ran".to_owned());
     }
     Ok(counts.with_exit(captured.ok))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_name_cases_that_are_there() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        let mut source = String::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("lab_") {
+                source += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+        let (pass, long) = (names(PASS), names(LONG));
+        assert!(!pass.is_empty() && !long.is_empty());
+        for name in pass.iter().chain(&long) {
+            assert!(source.contains(&format!("fn {name}()")), "no case {name}");
+        }
+        assert!(!pass.iter().any(|name| long.contains(name)));
+    }
 }

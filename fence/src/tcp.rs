@@ -1,10 +1,14 @@
 //! A TCP connection whose every wait ends: at its deadline, or when a signal asks the agent to end.
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
 use ocf_lib::deadline::Deadline;
 use ocf_lib::fence::FenceError;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -153,7 +157,7 @@ impl TcpLink {
             if interrupted() {
                 return Err(Error::Interrupted);
             }
-            let socket = TcpStream::connect_timeout(address, span.max(Duration::from_millis(1)));
+            let socket = connect(address, Deadline::after(span));
             match socket {
                 Ok(socket) => {
                     // Small requests that wait for their answers: Nagle's algorithm would only delay them.
@@ -226,6 +230,38 @@ impl Write for TcpLink {
     }
 }
 
+/// As [`TcpStream::connect_timeout`], which begins its wait again after a signal and so would hold an agent that is told to end.
+fn connect(address: &SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = TcpStream::from(socket::socket(family, SockType::Stream, flags, None)?);
+    match socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(*address)) {
+        Ok(()) => {}
+        Err(Errno::EINPROGRESS) => loop {
+            let left = deadline.left_or(NAP).min(NAP);
+            if interrupted() {
+                return Err(ended_by_signal());
+            }
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let millis = u16::try_from(left.as_millis().max(1)).unwrap_or(u16::MAX);
+            // EINTR and the end of a nap are the same here.
+            if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], millis)
+                .is_ok_and(|ready| ready > 0)
+            {
+                match socket.take_error()? {
+                    Some(error) => return Err(error),
+                    None => break,
+                }
+            }
+        },
+        Err(error) => return Err(error.into()),
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
 /// All addresses of a literal, with or without brackets, or of a name.
 ///
 /// A name is looked up on a thread of its own because the C library's resolver knows no deadline; the thread ends with the
@@ -248,11 +284,16 @@ pub fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAd
             let _ = tell.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
         })
         .map_err(|error| failed(&plain(&error)))?;
-    match answer.recv_timeout(deadline.left_or(LONGEST)) {
-        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-        Ok(Ok(_)) => Err(failed("it has none")),
-        Ok(Err(error)) => Err(failed(&plain(&error))),
-        Err(_) => Err(Error::TimedOut(format!("the name service did not answer for '{host}'"))),
+    loop {
+        let left = deadline.left_or(NAP);
+        match answer.recv_timeout(left) {
+            Ok(Ok(addresses)) if !addresses.is_empty() => return Ok(addresses),
+            Ok(Ok(_)) => return Err(failed("it has none")),
+            Ok(Err(error)) => return Err(failed(&plain(&error))),
+            Err(_) if interrupted() => return Err(Error::Interrupted),
+            Err(mpsc::RecvTimeoutError::Timeout) if !left.is_zero() => {}
+            Err(_) => return Err(Error::TimedOut(format!("the name service did not answer for '{host}'"))),
+        }
     }
 }
 

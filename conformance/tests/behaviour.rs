@@ -230,7 +230,7 @@ fn listed(about: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-const FENCE: [&str; 7] = [
+const FENCE: [&str; 8] = [
     "fence_ipmilan",
     "fence_idrac",
     "fence_ilo3",
@@ -238,6 +238,7 @@ const FENCE: [&str; 7] = [
     "fence_ilo5",
     "fence_imm",
     "fence_ipmilanplus",
+    "fence_xenapi",
 ];
 
 #[test]

@@ -83,13 +83,12 @@ fn run(seed: u64, tally: &Tally) {
         FaultyPath::start(pool.address(0), schedule.clone()).unwrap()
     });
     let form = if random.chance(40) { "/jsonrpc" } else { "" };
-    let urls: Vec<String> = match &relay {
-        Some(relay) => vec![pool.url(0).replace(&pool.address(0).to_string(), &relay.address().to_string()) + form],
-        None => {
-            let first = usize::try_from(random.below(3)).unwrap();
-            let count = 1 + usize::try_from(random.below(u64::try_from(hosts).unwrap())).unwrap();
-            (0..count).map(|n| pool.url((first + n) % hosts) + form).collect()
-        }
+    let urls: Vec<String> = if let Some(relay) = &relay {
+        vec![pool.url(0).replace(&pool.address(0).to_string(), &relay.address().to_string()) + form]
+    } else {
+        let first = usize::try_from(random.below(3)).unwrap();
+        let count = 1 + usize::try_from(random.below(u64::try_from(hosts).unwrap())).unwrap();
+        (0..count).map(|n| pool.url((first + n) % hosts) + form).collect()
     };
     let options = at(
         &urls.join(","),

@@ -315,8 +315,8 @@ fn head(text: &str) -> Head {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap_or(0).min(LARGEST),
             "connection" => {
-                keep =
-                    !value.eq_ignore_ascii_case("close") && (keep || value.eq_ignore_ascii_case("keep-alive"))
+                let asked = value.eq_ignore_ascii_case("keep-alive");
+                keep = !value.eq_ignore_ascii_case("close") && (keep || asked);
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 33] = [
+const PACKAGES: [&str; 35] = [
     "bridge-utils",
     "btrfs-progs",
     "cluster-glue",
@@ -21,6 +21,7 @@ const PACKAGES: [&str; 33] = [
     "fdisk",
     "fence-agents",
     "gdisk",
+    "gnutls-bin",
     "ipmitool",
     "iproute2",
     "iptables",
@@ -32,6 +33,7 @@ const PACKAGES: [&str; 33] = [
     "lvm2",
     "nftables",
     "openipmi",
+    "openssl",
     "pacemaker",
     "pacemaker-cli-utils",
     "pcs",

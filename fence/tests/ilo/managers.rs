@@ -129,3 +129,65 @@ fn the_plugin_verifies_and_does_not_believe() {
     let run = configured(&bed, &["off", "node1"], &[("power_timeout", "1")]);
     assert_eq!(run.code, Some(1), "{run:?}");
 }
+
+/// The real `stonith` (package `cluster-glue`) and Pacemaker's `fence_legacy`, in a mount namespace in which our program lies in
+/// the original's place. Needs root.
+#[test]
+fn heartbeats_stonith_and_fence_legacy() {
+    let bed = bed(Generation::Ilo2);
+    let mut command = command(std::path::Path::new("/usr/bin/timeout"));
+    command
+        .args(["-k", "2", "40", "unshare", "--mount", "--propagation", "private", "sh", "-c"])
+        .arg(
+            r#"
+            mount --bind "$PROGRAM" /usr/lib/stonith/plugins/external/riloe || exit 91
+            step() { name=$1; shift; "$@"; echo "== $name: $? $(cat "$FOLDER/power")"; }
+            P="hostlist=n1 ilo_hostname=127.0.0.1 ipport=$PORT ssl_fingerprint=$PIN ilo_user=admin"
+            step types sh -c 'stonith -L | grep -x external/riloe'
+            step names stonith -t external/riloe -n
+            step list stonith -t external/riloe -l $P ilo_password=s3cret1
+            step status stonith -t external/riloe -S $P ilo_password=s3cret1
+            step denied stonith -t external/riloe -S $P ilo_password=Wr0ng#1
+            step off stonith -t external/riloe -T off $P ilo_password=s3cret1 n1
+            step on stonith -t external/riloe -T on $P ilo_password=s3cret1 N1
+            step reset stonith -t external/riloe -T reset $P ilo_password=s3cret1 n1
+            step stranger stonith -t external/riloe -T off $P ilo_password=s3cret1 n2
+            legacy() { printf 'plugin=external/riloe\nhostlist=n1\nilo_hostname=127.0.0.1\nipport=%s\nssl_fingerprint=%s\nilo_user=admin\nilo_password=s3cret1\naction=%s\nnodename=n1\n' $PORT $PIN $1 | fence_legacy; }
+            step legacy-monitor legacy monitor
+            step legacy-off legacy off
+            step legacy-on legacy on
+            step legacy-reboot legacy reboot
+            "#,
+        )
+        .env("PROGRAM", PROGRAM)
+        .env("FOLDER", bed.folder.path())
+        .env("PIN", bed.sim.fingerprint())
+        .env("PORT", bed.sim.address().port().to_string());
+    let begun = Instant::now();
+    let run = ended(started(command, ""), begun);
+    let said = |name: &str| {
+        let mark = format!("== {name}: ");
+        let line = run.stdout.lines().find_map(|line| line.strip_prefix(mark.as_str()));
+        line.unwrap_or_else(|| panic!("no step {name}: {run:?}")).to_owned()
+    };
+    for (name, want) in [
+        ("types", "0 on"),
+        ("names", "0 on"),
+        ("list", "0 on"),
+        ("status", "0 on"),
+        ("off", "0 off"),
+        ("on", "0 on"),
+        ("reset", "0 on"),
+        ("legacy-monitor", "0 on"),
+        ("legacy-off", "0 off"),
+        ("legacy-on", "0 on"),
+        ("legacy-reboot", "0 on"),
+    ] {
+        assert_eq!(said(name), want, "{name} {run:?}");
+    }
+    for name in ["denied", "stranger"] {
+        assert!(!said(name).starts_with("0 ") && said(name).ends_with(" on"), "{name} {run:?}");
+    }
+    let offs = bed.sim.log().iter().filter(|line| *line == "power off").count();
+    assert_eq!(offs, 4, "{:?}", bed.sim.log());
+}

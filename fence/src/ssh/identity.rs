@@ -41,6 +41,7 @@ impl Identity {
             (Err(error), _) => Err(format!("no private key that can be used: {error}").to_lowercase()),
         }
         .map_err(wrong)?;
+        #[allow(clippy::wildcard_enum_match_arm, reason = "the crate's list of algorithms is open")]
         match key.algorithm() {
             Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => {}
             other => {

@@ -1,4 +1,4 @@
-//! Files of host keys that somebody has looked at: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
+//! Files of host keys that somebody has looked at: sshd(8), "SSH KNOWN HOSTS FILE FORMAT".
 //!
 //! Names in the clear with wildcards and negation, hashed names, ports, `@revoked`. Lines of `@cert-authority` are passed
 //! over: a host is known by its own key or not at all.

@@ -127,7 +127,7 @@ impl Order {
         )]
         match message {
             ChannelMsg::Data { data } if stdout.len() < LONGEST => {
-                stdout.push_str(&String::from_utf8_lossy(data))
+                stdout.push_str(&String::from_utf8_lossy(data));
             }
             ChannelMsg::ExtendedData { data, .. } if stderr.len() < LONGEST => {
                 stderr.push_str(&String::from_utf8_lossy(data));

@@ -68,8 +68,7 @@ fn run(seed: u64, node: &Node, tally: &Tally) {
         ),
     );
     if by_password {
-        options =
-            options.lines().filter(|l| !l.starts_with("identity_file")).map(|l| format!("{l}\n")).collect();
+        options = options.split_inclusive('\n').filter(|l| !l.starts_with("identity_file")).collect();
         options += "password=s3cret1\n";
     }
     let over = AtomicBool::new(false);

@@ -96,10 +96,7 @@ fn passwords_and_what_is_said_of_them() {
     let node = Node::start("");
     let options = |lines: &str| {
         let all = node.options(lines);
-        all.lines()
-            .filter(|line| !line.starts_with("identity_file"))
-            .map(|l| format!("{l}\n"))
-            .collect::<String>()
+        all.split_inclusive('\n').filter(|line| !line.starts_with("identity_file")).collect::<String>()
     };
     given(&options("action=status\npassword=s3cret1\nverbose=1")).is(0, "Status: ON\n", "");
     for lines in ["password=Wr0ng#1", "password_script=echo Wr0ng#1"] {

@@ -43,10 +43,22 @@ pub fn until(words: &str, mut what: impl FnMut() -> bool) {
 impl Node {
     /// A running node that takes the key in [`Self::identity`] and the password `s3cret1` for root. `settings` are lines for sshd.
     pub fn start(settings: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let d = directory.path();
         // Free until sshd takes it: nobody else asks for this number within the next moments.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self::start_at(address, settings, false)
+    }
+
+    /// The same in a network of its own, at the usual port of its loopback address. See [`Self::network`].
+    pub fn apart() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 22)), "", true)
+    }
+
+    fn start_at(address: SocketAddr, settings: &str, apart: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let d = directory.path();
+        if apart {
+            fs::write(d.join("apart"), "").unwrap();
+        }
         let q = d.display();
         sh(&format!(
             "cd {q} && mkfifo trigger && cat /proc/sys/kernel/random/uuid >boot_id && echo 0.3 >boot_time && echo off >power && : >orders \
@@ -65,15 +77,16 @@ impl Node {
         sh(&format!("chown -R {FIRST_ID}:{FIRST_ID} {q} && chown root {q}/id && chmod 755 {q}"));
         let key = fs::read_to_string(d.join("host_key.pub")).unwrap();
         let key: Vec<&str> = key.split(' ').take(2).collect();
-        fs::write(d.join("known_hosts"), format!("[127.0.0.1]:{} {}\n", address.port(), key.join(" ")))
-            .unwrap();
+        let name = if apart { "node1".into() } else { format!("[127.0.0.1]:{}", address.port()) };
+        fs::write(d.join("known_hosts"), format!("{name} {}\n", key.join(" "))).unwrap();
         let mut child = Command::new("unshare")
             .args(["--user", "--keep-caps", "sh", "-c"])
             .arg(
-                "read go; exec setpriv --reuid 0 --regid 0 --clear-groups unshare --mount --pid --fork --kill-child --mount-proc \
-                 sh \"$0/node.sh\" \"$0\"",
+                "read go; exec setpriv --reuid 0 --regid 0 --clear-groups unshare $1 --mount --pid --fork --kill-child \
+                 --mount-proc sh \"$0/node.sh\" \"$0\"",
             )
             .arg(d)
+            .arg(if apart { "--net" } else { "" })
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -89,13 +102,18 @@ impl Node {
         let node = Self { directory, child, address };
         until("sshd", || {
             assert!(!node.path("broken").exists(), "{:?}", fs::read_to_string(node.path("broken")));
-            TcpStream::connect(node.address).is_ok()
+            if apart { node.is_on() } else { TcpStream::connect(node.address).is_ok() }
         });
         node
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The network of a node that is [apart](Self::apart).
+    pub fn network(&self) -> String {
+        format!("/proc/{}/ns/net", self.child.id())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ D=$1
 fail() { echo "$1" >"$D/broken"; exit 90; }
 mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/sshd || fail run
 mount -t tmpfs -o mode=700 tmpfs /root || fail root
+if [ -e "$D/apart" ]; then ip link set lo up || fail lo; fi
 mount --bind "$D/boot_id" /proc/sys/kernel/random/boot_id || fail boot_id
 mount --bind "$D/shadow" /etc/shadow || fail shadow
 # Nobody in here may reach the machine's own switch: it does not belong to this namespace's root, and is covered besides.

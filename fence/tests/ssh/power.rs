@@ -33,10 +33,7 @@ fn the_usual_commands() {
     let node = Node::start("");
     let options = |action: &str| {
         let all = node.options(&format!("action={action}"));
-        all.lines()
-            .filter(|line| !line.contains("_command="))
-            .map(|line| format!("{line}\n"))
-            .collect::<String>()
+        all.split_inclusive('\n').filter(|line| !line.contains("_command=")).collect::<String>()
     };
     node.boots_in("4");
     given(&options("reboot")).is(0, "Success: Rebooted\n", "");

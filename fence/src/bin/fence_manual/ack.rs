@@ -164,7 +164,18 @@ mod tests {
         }
         assert_eq!(understood(&words("-c n1 -w 5")), confirm("n1", 5));
         assert_eq!(understood(&words("-l")), Some(Wish::List));
-        for line in ["", "-n", "n1 n2", "-n n1 n2", "-n n1 -c n2", "-n n1 -c n2 n3", "-w", "n1 -w x", "--help", "-l n1"] {
+        for line in [
+            "",
+            "-n",
+            "n1 n2",
+            "-n n1 n2",
+            "-n n1 -c n2",
+            "-n n1 -c n2 n3",
+            "-w",
+            "n1 -w x",
+            "--help",
+            "-l n1",
+        ] {
             assert_eq!(understood(&words(line)), None, "{line:?}");
         }
     }

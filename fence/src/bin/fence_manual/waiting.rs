@@ -122,7 +122,7 @@ pub fn all() -> io::Result<Vec<(Notice, UnixStream)>> {
             Err(_) => {}
         }
     }
-    found.sort_by(|(a, _), (b, _)| a.since.cmp(&b.since));
+    found.sort_by_key(|(notice, _)| notice.since);
     Ok(found)
 }
 

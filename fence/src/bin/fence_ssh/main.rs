@@ -11,26 +11,22 @@
 //!   kernel refuses the connection lives. Never a word of it in `status`.
 //! - Nothing is sent to a host whose key is not known.
 
+mod away;
+mod files;
+
+use away::{Absence, ONE_LOOK, Sight, look};
+use files::{account, known_hosts};
 use ocf_lib::deadline::Deadline;
 use ocf_lib::fence::prelude::*;
 use ocf_lib::fence::{FromText, Kind};
-use ringfence_fence::ssh::{Account, Error, Identity, KnownHosts, News, Order, Session, usual_identities};
+use ringfence_fence::ssh::{Account, Error, KnownHosts, News, Order, Session};
 use ringfence_fence::tcp;
 use std::collections::BTreeMap;
-use std::io::ErrorKind as Io;
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
-/// Looks without an answer, in a row, after which a node is away.
-const LOOKS: u32 = 3;
-/// And the time from the first to the last of them, at least.
-const AWAY_FOR: Duration = Duration::from_millis(1500);
-/// How long one look waits for an answer.
-const ONE_LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// `power_timeout` where the caller minds the time: Pacemaker's default for fencing is 60 s.
@@ -84,10 +80,8 @@ impl FromText for Daring {
 
     fn from_text(text: &[u8]) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_slice() {
-            b"1" | b"true" | b"on" => Ok(Self(true)),
-            b"" | b"0" | b"false" | b"off" => Ok(Self(false)),
-            [b'y', ..] => Ok(Self(true)),
-            [b'n', ..] => Ok(Self(false)),
+            b"1" | b"true" | b"on" | [b'y', ..] => Ok(Self(true)),
+            b"" | b"0" | b"false" | b"off" | [b'n', ..] => Ok(Self(false)),
             _ => Err("say yes or no".into()),
         }
     }
@@ -115,39 +109,6 @@ struct Node {
     back: bool,
     /// Taken as fenced without an order, because the administrator said so.
     given_up: bool,
-}
-
-/// Looks in a row that found nobody.
-#[derive(Default)]
-struct Absence {
-    looks: u32,
-    since: Option<Instant>,
-}
-
-impl Absence {
-    fn note(&mut self, away: bool) {
-        if away {
-            self.looks += 1;
-            self.since.get_or_insert_with(Instant::now);
-        } else {
-            *self = Self::default();
-        }
-    }
-
-    fn is_lasting(&self) -> bool {
-        self.looks >= LOOKS && self.since.is_some_and(|since| since.elapsed() >= AWAY_FOR)
-    }
-}
-
-/// What one look at a node's port found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    /// Something takes connections there.
-    Listening,
-    /// The node's kernel lives, no sshd does.
-    Refused,
-    /// No answer, or a router or the neighbours say that nobody is there.
-    Silent,
 }
 
 impl PowerDevice for Ssh {
@@ -520,26 +481,6 @@ impl Ssh {
     }
 }
 
-/// Tries the node's port once. An error when the reason lies in this machine: then nothing was seen.
-fn look(address: SocketAddr) -> Result<Sight, FenceError> {
-    let ours = |error: &std::io::Error| {
-        Err(FenceError::unreachable(format!("cannot look at {address} from here: {}", tcp::plain(error))))
-    };
-    match TcpStream::connect_timeout(&address, ONE_LOOK) {
-        Ok(_) => Ok(Sight::Listening),
-        #[allow(
-            clippy::wildcard_enum_match_arm,
-            reason = "io::ErrorKind is open: what is not known proves nothing"
-        )]
-        Err(error) => match error.kind() {
-            Io::ConnectionRefused => Ok(Sight::Refused),
-            Io::ConnectionReset => Ok(Sight::Listening),
-            Io::TimedOut | Io::WouldBlock | Io::HostUnreachable => Ok(Sight::Silent),
-            _ => ours(&error),
-        },
-    }
-}
-
 fn ours(options: &Options, name: &str) -> Result<(), FenceError> {
     let hosts = &options.hostlist.0;
     if hosts.is_empty() || hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {
@@ -557,48 +498,6 @@ fn unreachable(error: Error) -> FenceError {
     } else {
         error
     }
-}
-
-fn known_hosts(options: &Options) -> Result<KnownHosts, FenceError> {
-    let mut known = KnownHosts::default();
-    if let Some(file) = &options.known_hosts {
-        let bytes = std::fs::read(file)
-            .map_err(|e| FenceError::usage(format!("known hosts {file}: {}", tcp::plain(&e))))?;
-        known.add(file, &String::from_utf8_lossy(&bytes));
-        return Ok(known);
-    }
-    for file in ["/root/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"] {
-        if let Ok(bytes) = std::fs::read(file) {
-            known.add(file, &String::from_utf8_lossy(&bytes));
-        }
-    }
-    Ok(known)
-}
-
-fn account(call: &Call) -> Result<Account, FenceError> {
-    let phrase = call.password();
-    let identities = match call.text("identity_file") {
-        Some(file) => vec![Identity::read(Path::new(&file), phrase)?],
-        None => {
-            // The usual keys are a guess: one that cannot be used is only mentioned.
-            let read = |file: &PathBuf| match Identity::read(file, phrase) {
-                Ok(identity) => Some(identity),
-                Err(error) => {
-                    call.log().debug(error.to_string());
-                    None
-                }
-            };
-            usual_identities().iter().filter_map(read).collect()
-        }
-    };
-    if identities.is_empty() && phrase.is_none() {
-        return Err(FenceError::usage("nothing to log in with: set identity_file or password"));
-    }
-    let user = call.login().unwrap_or_else(|| "root".to_owned());
-    // With an identity file the password is its pass phrase, and no business of the node's.
-    let text = |secret: &Secret| Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
-    let password = phrase.filter(|_| call.text("identity_file").is_none());
-    Ok(Account { user, identities, password: password.map(text) })
 }
 
 /// The plugin of Heartbeat's `stonith`, with the parameters of the original.

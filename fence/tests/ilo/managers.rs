@@ -125,9 +125,9 @@ fn the_plugin_verifies_and_does_not_believe() {
     configured(&bed, &["status"], &[("ssl_fingerprint", ""), ("ssl_insecure", "1")]).is(0, "", "");
     let run = configured(&bed, &["status"], &[("ilo_password", "wrong")]);
     assert!(run.code == Some(1) && run.stderr.contains("refuses user or password"), "{run:?}");
-    let bed = with(Generation::Ilo2, true, Quirks { lies: true, ..Quirks::default() });
-    let run = configured(&bed, &["off", "node1"], &[("power_timeout", "1")]);
-    assert_eq!(run.code, Some(1), "{run:?}");
+    let bed = with(Generation::Ilo2, true, Quirks { busy: 99, ..Quirks::default() });
+    let run = configured(&bed, &["off", "node1"], &[]);
+    assert!(run.code == Some(1) && run.stderr.contains("is busy") && bed.sim.is_on(), "{run:?}");
 }
 
 /// The real `stonith` (package `cluster-glue`) and Pacemaker's `fence_legacy`, in a mount namespace in which our program lies in

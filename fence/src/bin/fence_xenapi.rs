@@ -80,7 +80,9 @@ impl PowerDevice for XenApi {
             "fence_xenapi switches virtual machines of XenServer and XCP-ng pools off and on, by XML-RPC or JSON-RPC to the \
              pool's master, which any host of the pool names.\n.P\n\
              Off and reboot succeed only when the pool has reported the machine halted after the request. Paused and suspended \
-             machines are not off. The machine of a host that has died is off only when the pool has declared that host dead.",
+             machines are not off. The machine of a host that has died is off only when the pool has declared that host dead.\n.P\n\
+             Called fence_cxs_redhat, it also takes the names that this older agent had for options (url, session_user, session_pass, \
+             vm_name, uuid, -U and others) and actions (poweroff, poweron, restart and others), and status is the default.",
         )
     };
     type Options = Options;
@@ -104,7 +106,8 @@ impl PowerDevice for XenApi {
             ));
         }
         options.tls(call)?;
-        let asks_for_tls = options.ssl_ca_file.is_some() || options.ssl_fingerprint.is_some() || options.ssl_secure;
+        let asks_for_tls =
+            options.ssl_ca_file.is_some() || options.ssl_fingerprint.is_some() || options.ssl_secure;
         if let Some(url) = urls.iter().find(|url| asks_for_tls && !url.secure) {
             return Err(FenceError::usage(format!(
                 "session_url names {} with http, where ssl_secure, ssl_ca_file and ssl_fingerprint protect nothing",

@@ -49,6 +49,8 @@ pub struct Built {
     pub metadata: Metadata,
     /// Names under which it is a plugin of Heartbeat's `stonith`.
     pub external: Vec<String>,
+    /// Names in `/usr/share/cluster` under which it is a check of the watchdog.
+    pub checks: Vec<String>,
 }
 
 /// Builds all agents and asks each of them.
@@ -175,20 +177,22 @@ fn ask(kind: Kind, file: &Path) -> Result<Built, String> {
     };
     let text = process::output_of(&mut call)?;
     let metadata = metadata::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
-    let external = if kind == Kind::Fence { external_names(file) } else { Vec::new() };
+    let names = |folder: &str| if kind == Kind::Fence { names_in(file, folder) } else { Vec::new() };
+    let external = names("/usr/lib/stonith/plugins/external");
+    let checks = names("/usr/share/cluster");
     for name in
-        std::iter::once(&metadata.name).chain(metadata.symlinks.iter().map(|(name, _)| name)).chain(&external)
+        std::iter::once(&metadata.name).chain(metadata.symlinks.iter().map(|(name, _)| name)).chain(&external).chain(&checks)
     {
         if !is_file_name(name) {
             return Err(format!("{} says it is '{name}', which cannot be a file's name", file.display()));
         }
     }
-    Ok(Built { kind, file: file.to_owned(), name: metadata.name.clone(), metadata, external })
+    Ok(Built { kind, file: file.to_owned(), name: metadata.name.clone(), metadata, external, checks })
 }
 
-/// Asked as a plugin is: by the folder it is called from. An agent that does not answer is no plugin.
-fn external_names(file: &Path) -> Vec<String> {
-    process::output_of(bare(file).arg0("/usr/lib/stonith/plugins/external/ask").arg("getinfo-name"))
+/// Asked as a plugin is: by the folder it is called from. An agent that does not answer is none.
+fn names_in(file: &Path, folder: &str) -> Vec<String> {
+    process::output_of(bare(file).arg0(format!("{folder}/ask")).arg("getinfo-name"))
         .map(|names| names.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default()
 }

@@ -193,6 +193,7 @@ mod tests {
                 ..Metadata::default()
             },
             external: vec!["x".to_owned()],
+            checks: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ const FENCE_AGENTS: &str = "usr/sbin";
 const JUDGE: &str = "usr/bin/ringfence-conformance";
 const JUDGES_MANUAL: &str = "usr/share/man/man1/ringfence-conformance.1";
 const EXTERNAL_PLUGINS: &str = "usr/lib/stonith/plugins/external";
+const WATCHDOG_CHECKS: &str = "usr/share/cluster";
 
 pub fn command() -> Command {
     Command::new("install")
@@ -86,6 +87,11 @@ fn lay_out(agent: &Built, destdir: &Path, done: &mut Vec<PathBuf>) -> Result<(),
                 link(&destdir.join(FENCE_AGENTS).join(alias), &agent.name, done)?;
                 link(&destdir.join("usr/share/bash-completion/completions").join(alias), &agent.name, done)?;
             }
+            for check in &agent.checks {
+                // No link: administrators make a hard link to it in /etc/watchdog.d.
+                workspace::replace(&destdir.join(WATCHDOG_CHECKS).join(check), &binary, 0o755)?;
+                done.push(destdir.join(WATCHDOG_CHECKS).join(check));
+            }
             for plugin in &agent.external {
                 // Relative, so that the tree works wherever it is moved to.
                 let target = format!("../../../../sbin/{}", agent.name);
@@ -133,6 +139,7 @@ mod tests {
                 ..Metadata::default()
             },
             external: vec!["plug".to_owned()],
+            checks: vec!["fence_x_check".to_owned()],
         }
     }
 
@@ -153,6 +160,7 @@ mod tests {
             // What `stonith` asks of a plugin: regular behind the link, executable, nobody else may write.
             assert!(fs::metadata(dest.join(alias)).unwrap().is_file());
         }
+        assert!(fs::symlink_metadata(dest.join("usr/share/cluster/fence_x_check")).unwrap().is_file());
         assert_eq!(
             fs::read_to_string(dest.join("usr/share/man/man8/fence_other.8")).unwrap(),
             ".so man8/fence_x.8\n"

@@ -447,6 +447,9 @@ fn into_file(file: &str) -> Result<(), FenceError> {
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    if let Some(told) = watchdog::names(&args, "fence_scsi") {
+        return told;
+    }
     if let Some(check) = args.first().and_then(|program| Check::called(Path::new(program))) {
         let store = Store::new(STORE, Some(OLDER_STORE.into()));
         return watchdog::run(check, &args, &store, Path::new("/run/cluster/mpath.devices"));

@@ -24,6 +24,7 @@ mod fabric;
 mod fault;
 mod key;
 mod lun;
+pub mod multipathd;
 pub mod node_key;
 pub mod nvme;
 pub mod nvme_ioctl;

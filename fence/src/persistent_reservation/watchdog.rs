@@ -41,6 +41,17 @@ impl Check {
     }
 }
 
+/// The names of the checks that the agent `name` is, for whoever installs it: it calls the program as one in
+/// `/usr/share/cluster` with the word `getinfo-name`. `None` for every other call.
+pub fn names(args: &[OsString], name: &str) -> Option<ExitCode> {
+    let [program, word] = args else { return None };
+    if word != "getinfo-name" || Path::new(program).parent() != Some(Path::new("/usr/share/cluster")) {
+        return None;
+    }
+    let written = writeln!(std::io::stdout(), "{name}_check {name}_check_hardreboot");
+    Some(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// `/etc/sysconfig/stonith`, else `/etc/default/stonith`: `retry`, `retry-sleep`, `verbose`, `suppress-errors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -80,5 +80,5 @@ fn its_metadata_has_its_name_and_default() {
     let metadata = run(&old, &["-o", "metadata"], "").stdout;
     assert!(metadata.contains("<resource-agent name=\"fence_cxs_redhat\""), "{metadata}");
     assert!(metadata.contains("<content type=\"string\" default=\"status\""), "{metadata}");
-    assert!(!metadata.contains("poweroff") && !metadata.contains("uuid"), "{metadata}");
+    assert!(!metadata.contains("name=\"poweroff\"") && !metadata.contains("name=\"uuid\""), "{metadata}");
 }

@@ -1,7 +1,7 @@
 //! The simulated pool before clients that others wrote: the `XenAPI` module of xapi's own project, and upstream's `fence_xenapi`.
 //!
 //! The module is the one that the package `fence-agents` brings (`/usr/share/fence/XenAPI.py`); `RINGFENCE_XENAPI_PYTHON` is an
-//! interpreter that has another one, as from pypi.org.
+//! interpreter that has another one, a newer one, say.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! A pool of XenServer or XCP-ng hosts in this process: the part of the XenAPI that has to do with the power of virtual machines.
 //!
-//! Written from the *XenServer Management API* guide, and proven with the `XenAPI` client of pypi.org (`fence/tests/xenapi/simulator_is_real.rs`
+//! Written from the *XenServer Management API* guide, and proven with the `XenAPI` client of xapi's own project (`fence/tests/xenapi/simulator_is_real.rs`
 //! and upstream's `fence_xenapi`). Every host has an address of its own on loopback and the same port, because `HOST_IS_SLAVE` names an
 //! address without a port. XML-RPC at any path, JSON-RPC 1.0 and 2.0 at `/jsonrpc`; http or https.
 //!

@@ -1,5 +1,6 @@
 pub mod http;
 pub mod ipmi;
+pub mod persistent_reservation;
 pub mod ribcl;
 pub mod ssh;
 pub mod tcp;

@@ -8,6 +8,7 @@ mod bmc_handshake;
 mod bmc_wire;
 pub mod control;
 pub mod ipmi_sim;
+pub mod persistent_reservation;
 pub mod power_file;
 pub mod ribcl;
 mod ribcl_answers;

@@ -16,6 +16,7 @@ use ringfence_fence::ribcl::{
 };
 use ringfence_fence::tls::{self, TlsSettings};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 fence_choices! {
@@ -69,12 +70,17 @@ fence_options! {
     }
 }
 
+/// `power_timeout` where the caller minds the time.
+const USUAL_POWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 struct Ilo {
     call: Call,
     device: Device,
     powerdown: Option<Powerdown>,
     /// It has been said that the device's TLS is old.
     told: bool,
+    /// When `SET_HOST_POWER` was taken, until the machine is seen off or the button is held.
+    asked_off: Option<Instant>,
 }
 
 impl PowerDevice for Ilo {
@@ -136,7 +142,7 @@ impl PowerDevice for Ilo {
             Wrapping::Http => Transport::Http,
         });
         let device = Device::new(route, account, transport, options.ribcl.map(|version| version.0));
-        Ok(Self { call, device, powerdown, told: false })
+        Ok(Self { call, device, powerdown, told: false, asked_off: None })
     }
 
     fn status(&mut self, _: &Plug) -> Result<Power, FenceError> {
@@ -150,17 +156,26 @@ impl PowerDevice for Ilo {
         }
         self.call.log().debug(format!("the device ({}) reports {reported:?}", self.device.found()));
         Ok(match reported {
-            Reported::On => Power::On,
-            Reported::Off => Power::Off,
+            Reported::On => {
+                self.hold_if_it_hangs();
+                Power::On
+            }
+            Reported::Off => {
+                self.asked_off = None;
+                Power::Off
+            }
             Reported::Unknown => Power::Unknown,
         })
     }
 
     fn set(&mut self, _: &Plug, wanted: Wanted) -> Result<(), FenceError> {
         let until = self.until();
+        self.asked_off = None;
         let result = match wanted {
             Wanted::On => self.device.on(until),
-            Wanted::Off => self.device.off(self.powerdown, until),
+            Wanted::Off => self.device.off(self.powerdown, until).map(|how| {
+                self.asked_off = (how == Powerdown::Power).then(Instant::now);
+            }),
         };
         match result {
             // It says that it is so already; whether it is so, the status tells.
@@ -179,6 +194,24 @@ impl PowerDevice for Ilo {
 }
 
 impl Ilo {
+    /// `SET_HOST_POWER` may be a short press of the button, which asks the operating system: a node that hangs, which is why it is
+    /// fenced, does not heed it. After half of the time it is held, as a person would. The machine has just been reported on.
+    fn hold_if_it_hangs(&mut self) {
+        let patience = self.call.timing().power.unwrap_or(USUAL_POWER_TIMEOUT) / 2;
+        if self.asked_off.is_none_or(|at| at.elapsed() < patience) {
+            return;
+        }
+        self.asked_off = None;
+        let seconds = patience.as_secs();
+        self.call
+            .log()
+            .warning(format!("still on {seconds} s after SET_HOST_POWER: holding the power button"));
+        let until = self.until();
+        if let Err(error) = self.device.hold(until) {
+            self.call.log().warning(format!("holding the power button: {error}"));
+        }
+    }
+
     /// From now until a question must be answered: each one is a connection with a login of its own.
     fn until(&self) -> ocf_lib::deadline::Deadline {
         self.call.connect_deadline()
@@ -241,10 +274,7 @@ const EXTERNAL: External = External {
             default: Some("0"),
             ..external_param(
                 "ilo_can_reset",
-                Meaning::Words(
-                    "method",
-                    &[("0", "onoff"), ("1", "cycle"), ("false", "onoff"), ("true", "cycle")],
-                ),
+                Meaning::Words("method", RESETS),
                 false,
                 "1: reset by the device's own power cycle; 0: by off and on",
             )
@@ -275,6 +305,16 @@ const EXTERNAL: External = External {
         hidden("ipport", "TCP port of the device"),
     ],
 };
+
+/// `ilo_can_reset`: a number that is not 0 in the original.
+const RESETS: &[(&str, &str)] = &[
+    ("0", "onoff"),
+    ("1", "cycle"),
+    ("no", "onoff"),
+    ("yes", "cycle"),
+    ("false", "onoff"),
+    ("true", "cycle"),
+];
 
 /// A parameter that the original does not have: accepted, and not in its list.
 const fn hidden(name: &'static str, shortdesc: &'static str) -> ExternalParam {

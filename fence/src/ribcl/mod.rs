@@ -116,14 +116,14 @@ impl Device {
         reported(&answer)
     }
 
-    /// Asks for off; `Ok`: the device took it, or says that it is so. The state afterwards is the proof.
-    pub fn off(&mut self, how: Option<Powerdown>, deadline: Deadline) -> Result<(), Error> {
+    /// Asks for off; `Ok`: the device took the order, and which. The state afterwards is the proof.
+    pub fn off(&mut self, how: Option<Powerdown>, deadline: Deadline) -> Result<Powerdown, Error> {
         let safe = self.version.as_ref().is_some_and(Version::ignores_hold_when_off);
         let hold_first = how.map_or(safe, |how| how == Powerdown::Button);
         let (first, second) = if hold_first {
-            (Command::Hold, Command::SetPower(false))
+            (Powerdown::Button, Powerdown::Power)
         } else {
-            (Command::SetPower(false), Command::Hold)
+            (Powerdown::Power, Powerdown::Button)
         };
         match self.order_off(first, safe, deadline) {
             Err(error) if error.suggests_another_command() => {
@@ -133,12 +133,21 @@ impl Device {
         }
     }
 
-    fn order_off(&mut self, command: Command, safe: bool, deadline: Deadline) -> Result<(), Error> {
-        // A held button would start a machine that has gone off in the meantime.
-        if command == Command::Hold && !safe && self.power(deadline)? != Reported::On {
-            return Err(Error::WrongState { words: "it is not on any more".into() });
+    fn order_off(&mut self, how: Powerdown, safe: bool, deadline: Deadline) -> Result<Powerdown, Error> {
+        match how {
+            // A held button would start a machine that has gone off in the meantime.
+            Powerdown::Button if !safe && self.power(deadline)? != Reported::On => {
+                return Err(Error::WrongState { words: "it is not on any more".into() });
+            }
+            Powerdown::Button => self.hold(deadline)?,
+            Powerdown::Power => self.order(Command::SetPower(false), deadline)?,
         }
-        self.order(command, deadline)
+        Ok(how)
+    }
+
+    /// Holds the button of a machine that the device has just reported on.
+    pub fn hold(&mut self, deadline: Deadline) -> Result<(), Error> {
+        self.order(Command::Hold, deadline)
     }
 
     /// Asks for on, in the same way.

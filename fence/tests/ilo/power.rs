@@ -253,3 +253,14 @@ fn monitor_exercises_the_real_path() {
     bed.sim.set_quirks(Quirks { ribcl_disabled: true, ..Quirks::default() });
     bed.given("action=monitor").is(1, "", "404");
 }
+
+#[test]
+fn a_node_that_hangs_and_ignores_the_button_is_switched_off_by_holding_it() {
+    for generation in Generation::ALL {
+        let bed = with(generation, true, Quirks { hangs: true, ..Quirks::default() });
+        let run = bed.given("action=off\nilo_powerdown_method=power\npower_timeout=2");
+        run.is(0, "Success: Powered OFF\n", "holding the power button");
+        assert_eq!(bed.sim.orders(), ["SET_HOST_POWER HOST_POWER=No", "HOLD_PWR_BTN"], "{generation:?}");
+        assert!(!bed.sim.is_on());
+    }
+}

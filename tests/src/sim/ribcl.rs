@@ -89,6 +89,8 @@ pub struct Quirks {
     pub flips_before_order: bool,
     /// `SET_HOST_POWER` is answered with "not supported".
     pub no_set_host_power: bool,
+    /// The operating system hangs: a short press, which `SET_HOST_POWER` is then too, is not heeded.
+    pub hangs: bool,
     /// `HOLD_PWR_BTN` is answered with "not supported".
     pub no_hold: bool,
     /// `COLD_BOOT_SERVER` does not interrupt the power.
@@ -117,7 +119,7 @@ impl Quirks {
         let mut random = SplitMix64::new(seed ^ 0x1110);
         let mut quirks = Self::default();
         for _ in 0..random.below(4) {
-            match random.below(16) {
+            match random.below(17) {
                 0 => quirks.lies = true,
                 1 => quirks.slow_power = Duration::from_millis(random.below(700)),
                 2 => quirks.busy = 1 + u32::try_from(random.below(2)).unwrap_or(0),
@@ -130,6 +132,7 @@ impl Quirks {
                 10 => quirks.stays_open = true,
                 11 => quirks.no_close_notify = true,
                 12 => quirks.refuses = 1,
+                13 => quirks.hangs = true,
                 _ => quirks.shape = Shape::draw(&mut random),
             }
         }

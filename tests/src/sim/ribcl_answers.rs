@@ -352,6 +352,7 @@ fn order(command: &str, tag: &str, state: &mut State) -> (u16, &'static str) {
             (None, _) => (1, "The value specified is invalid."),
             (Some(true), true) => (1, "Host power is already ON."),
             (Some(false), false) => (1, "Host power is already OFF."),
+            (Some(false), true) if quirks.hangs => FINE,
             (Some(wanted), _) => {
                 state.switch(wanted);
                 FINE
@@ -366,6 +367,7 @@ fn order(command: &str, tag: &str, state: &mut State) -> (u16, &'static str) {
                 FINE
             }
         },
+        "PRESS_PWR_BTN" if on && quirks.hangs => FINE,
         // The operating system of this machine heeds the button.
         "PRESS_PWR_BTN" => {
             state.switch(!on);

@@ -236,10 +236,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // A polite end if the node still listens; the socket is closed in any case.
+        let handle = &mut self.handle;
         let bye = async {
-            let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
+            let _ = handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+            // Until the crate's task has sent it.
+            let _ = handle.await;
         };
         let _ = self.runtime.block_on(async { tokio::time::timeout(NAP, bye).await });
     }

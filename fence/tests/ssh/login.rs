@@ -1,6 +1,6 @@
 //! Who is let in, and to whom anything is said at all.
 
-use super::node::{Node, given, mode};
+use super::node::{Node, given, mode, until};
 use std::fs;
 use std::process::Command;
 
@@ -121,4 +121,27 @@ fn sshd_without_any_way_in() {
     let node = Node::start("ForceCommand echo \"$SSH_ORIGINAL_COMMAND\"");
     node.act("action=off").is(1, "", "did not carry out the command");
     assert_eq!(node.orders(), "");
+}
+
+/// Every login is ended, whatever came of it.
+#[test]
+fn no_login_stays_behind() {
+    let node = Node::start("");
+    node.be("lies", true);
+    node.act("action=status").is(0, "Status: ON\n", "");
+    node.act("action=monitor").is(0, "", "");
+    node.act("action=off\npower_timeout=1").is(1, "", "");
+    node.act("action=reboot\npower_timeout=1").is(1, "", "");
+    node.act("action=off\noff_command=exit 7\npower_timeout=1").is(1, "", "ended with 7");
+    let child = super::agent::started(
+        super::agent::command(std::path::Path::new(super::node::PROGRAM)),
+        &node.options("action=off\npower_timeout=30"),
+    );
+    until("a third order", || node.orders() == "obo");
+    assert!(node.logins() > 0, "the witness sees one that is open");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert_eq!(super::agent::ended(child, std::time::Instant::now()).signal, Some(15));
+    let log = fs::read_to_string(node.path("sshd.log")).unwrap();
+    assert_eq!(log.matches("Accepted publickey for root").count(), 6, "{log}");
+    until("all of them are closed", || node.logins() == 0);
 }

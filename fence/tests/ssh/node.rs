@@ -129,6 +129,19 @@ impl Node {
         self.is_on() && TcpStream::connect(self.address).is_ok()
     }
 
+    /// Processes of sshd that serve somebody who has logged in.
+    pub fn logins(&self) -> usize {
+        let below = format!("/proc/{}/task/{}/children", self.child.id(), self.child.id());
+        let kernel = fs::read_to_string(below).unwrap().trim().to_owned();
+        let own = fs::read_link(format!("/proc/{kernel}/ns/pid")).unwrap();
+        let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        all.filter(|path| fs::read_link(path.join("ns/pid")).is_ok_and(|ns| ns == own))
+            .filter(|path| {
+                fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.starts_with("sshd: root"))
+            })
+            .count()
+    }
+
     /// Keys pressed by orders: `b` reboot, `o` off.
     pub fn orders(&self) -> String {
         fs::read_to_string(self.path("orders")).unwrap().replace('\n', "")

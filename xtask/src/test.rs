@@ -33,6 +33,8 @@ const PACKAGES: [&str; 35] = [
     "lvm2",
     "nftables",
     "openipmi",
+    "openssh-client",
+    "openssh-server",
     "openssl",
     "pacemaker",
     "pacemaker-cli-utils",

@@ -210,3 +210,40 @@ fn a_bridge_that_says_nothing_ends_at_the_deadline_and_leaves_no_process() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(!mark.exists(), "it was left behind");
 }
+
+#[test]
+fn a_signal_ends_the_program_and_its_bridge_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let old = Old::start(Generation::Ilo2);
+    let folder = tempfile::tempdir().unwrap();
+    let (program, begun) = (folder.path().join("gnutls-cli"), folder.path().join("begun"));
+    // The number of the process that sleeps, which is to be gone afterwards.
+    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 30\n", begun.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut child = super::ran::started(
+        super::ran::command(std::path::Path::new(super::agent::PROGRAM)),
+        &format!(
+            "ip=127.0.0.1\nipport={}\nusername=admin\npassword=s3cret1\nssl_insecure=1\ntls1.0=1\nlogin_timeout=30\n\
+             action=off\ngnutlscli_path={}\n",
+            old.port,
+            program.display()
+        ),
+    );
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    let bridge = loop {
+        let text = std::fs::read_to_string(&begun).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text.trim().to_owned();
+        }
+        assert!(std::time::Instant::now() < until, "the bridge was not started");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let told = std::time::Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(15), "{status:?}");
+    assert!(told.elapsed() < Duration::from_millis(2500), "{:?}", told.elapsed());
+    assert!(!std::path::Path::new(&format!("/proc/{bridge}")).exists(), "it was left behind");
+    assert!(old.sim.is_on());
+}

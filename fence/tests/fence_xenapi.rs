@@ -1,4 +1,4 @@
-//! The program `fence_xenapi` as its callers see it: against our simulated pool, faulty paths and upstream's program.
+//! The program `fence_xenapi` as its callers see it: against our simulated pool, faulty paths, upstream's program and Pacemaker's fencer.
 
 #![allow(
     clippy::disallowed_methods,
@@ -22,13 +22,15 @@ mod beside_upstream;
 mod fault_schedules;
 #[path = "xenapi/hosts.rs"]
 mod hosts;
+#[path = "xenapi/managers.rs"]
+mod managers;
 #[path = "xenapi/older_form.rs"]
 mod older_form;
 #[path = "xenapi/power.rs"]
 mod power;
-#[path = "xenapi/simulator_is_real.rs"]
-mod simulator_is_real;
 #[path = "xenapi/secrets.rs"]
 mod secrets;
+#[path = "xenapi/simulator_is_real.rs"]
+mod simulator_is_real;
 #[path = "xenapi/tls.rs"]
 mod tls;

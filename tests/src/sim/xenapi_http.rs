@@ -20,7 +20,7 @@ use super::xenapi_methods::{Act, answer};
 use super::xenapi_value::{parse_json, parse_xml};
 
 /// How soon a thread notices that it is to end.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(25);
 /// No request of the XenAPI is near that long. Bytes.
 const LARGEST: usize = 1 << 20;
 

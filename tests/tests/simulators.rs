@@ -266,3 +266,46 @@ fn what_is_refused() {
     Sim::start(dir.path(), &["ipmi"]).quit();
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
+
+/// Bytes of the standard (SPC-4 6.15, 6.16): register, reserve, read, preempt.
+#[test]
+fn a_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Sim::start(dir.path(), &["pr"]);
+    let scsi = |node: &str, cdb: &str, out: &str| {
+        sim.ask(json!({"do": "scsi", "initiator": format!("iqn.2026-01.org.lab:{node}"), "port": 1, "cdb": cdb, "out": out}))
+    };
+    let list = |old: u64, new: u64| format!("{old:016x}{new:016x}{}", "00".repeat(8));
+    let out = |action: u8, kind: u8| format!("5f{action:02x}{kind:02x}00000000001800");
+    // A disk's first word to a nexus may be that it was switched on.
+    for node in ["n1", "n2"] {
+        let first = scsi(node, "000000000000", "");
+        assert!(first["ok"] == true, "{first}");
+        assert_eq!(scsi(node, &out(0, 0), &list(0, if node == "n1" { 0xa } else { 0xb }))["status"], 0);
+    }
+    assert_eq!(
+        scsi("n1", &out(1, 5), &list(0xa, 0))["status"],
+        0,
+        "reserve, write exclusive for registrants"
+    );
+    let keys = scsi("n2", "5e000000000000010000", "");
+    assert!(keys["data"].as_str().unwrap().ends_with("000000000000000a000000000000000b"), "{keys}");
+    let state = sim.ask(json!({"do": "state"}));
+    assert_eq!(
+        (state["registered"].as_array().unwrap().len(), &state["held"]["type"]),
+        (2, &json!(5)),
+        "{state}"
+    );
+    assert_eq!(scsi("n3", &out(1, 5), &list(0xc, 0))["status"], 0x18, "a stranger is refused");
+    assert_eq!(scsi("n1", &out(4, 5), &list(0xa, 0xb))["status"], 0, "n2 is preempted");
+    let state = sim.ask(json!({"do": "state"}));
+    assert_eq!(state["registered"].as_array().unwrap().len(), 1, "{state}");
+    for wrong in [
+        json!({"do": "scsi"}),
+        json!({"do": "scsi", "initiator": "a", "port": 1, "cdb": "5"}),
+        json!({"do": "set"}),
+    ] {
+        assert_eq!(sim.ask(&wrong)["ok"], false, "{wrong}");
+    }
+    assert_eq!(sim.ask(json!({"do": "restart"}))["ok"], true);
+}

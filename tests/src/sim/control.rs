@@ -34,6 +34,16 @@ pub trait Device: Send {
 
     /// Sessions that are open now, and how many have been opened.
     fn sessions(&self) -> Map<String, Value>;
+
+    /// A request that only this kind of device knows; `None` when it does not.
+    fn other(
+        &mut self,
+        what: &str,
+        asked: &Map<String, Value>,
+    ) -> Option<Result<Map<String, Value>, String>> {
+        let _ = (what, asked);
+        None
+    }
 }
 
 /// A running control socket.
@@ -109,7 +119,9 @@ fn answer(line: &str, device: &Mutex<Box<dyn Device>>) -> (Value, bool) {
         "set" => device.set(&asked).map(|()| device.state()),
         "fault" => device.fault(&asked).map(|()| Map::new()),
         "quit" => return (json!({"ok": true}), true),
-        _ => Err("do is one of state, set, fault, sessions, quit".to_owned()),
+        other => device
+            .other(other, &asked)
+            .unwrap_or_else(|| Err("do is one of state, set, fault, sessions, quit".to_owned())),
     };
     match done {
         Ok(mut told) => {

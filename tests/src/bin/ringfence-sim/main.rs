@@ -1,11 +1,12 @@
 //! `ringfence-sim`: a fence device that is not there, for tests of fence agents and clusters. One process is one device: an IPMI
-//! BMC, a Lights-Out processor with RIBCL, or a pool of XenServer hosts.
+//! BMC, a Lights-Out processor with RIBCL, a pool of XenServer hosts, or a disk with persistent reservations.
 //!
 //! Power is a file in the device's folder, readable and writable at any time; a control socket beside it tells what the device has
 //! seen and makes it misbehave. The simulators are those of `tests/src/sim`, which real clients have proven.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a test bed, not an agent")]
 
 mod ipmi;
+mod pr;
 mod quirk;
 mod ribcl;
 mod xenapi;
@@ -120,6 +121,20 @@ fn command() -> Command {
                 .arg(flag("tls", "https instead of http")),
         )
         .subcommand(
+            device(
+                "pr",
+                "A SCSI disk with persistent reservations; commands come by the control socket",
+                pr::help(),
+            )
+            .arg(flag("no-full-status", "It does not know READ FULL STATUS, as tgtd's disks"))
+            .arg(flag("no-abort", "It does not know PREEMPT AND ABORT, as tgtd's disks"))
+            .arg(value("room", "NUMBER", "Registrations that it has room for").default_value("128"))
+            .arg(
+                value("faults", "NUMBER", "Of a thousand commands, how many go wrong, by the seed")
+                    .default_value("0"),
+            ),
+        )
+        .subcommand(
             Command::new("ask")
                 .about("Ask a running simulator, and print its answer")
                 .arg(Arg::new("folder").value_name("DIR").required(true).help("The simulator's folder"))
@@ -172,6 +187,7 @@ fn run(name: &str, matches: &ArgMatches) -> Result<(), String> {
     let ready = match name {
         "ipmi" => ipmi::start(&common, matches),
         "ribcl" => ribcl::start(&common, matches),
+        "pr" => pr::start(&common, matches),
         _ => xenapi::start(&common, matches),
     }?;
     let path = common.folder.join("control");

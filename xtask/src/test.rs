@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 35] = [
+const PACKAGES: [&str; 37] = [
     "bridge-utils",
     "btrfs-progs",
     "cluster-glue",

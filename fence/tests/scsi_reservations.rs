@@ -1,5 +1,14 @@
 //! The client of persistent reservations against a simulated disk that was written from the standard on its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests say what they expect"
+)]
+
 #[path = "scsi/false_success.rs"]
 mod false_success;
 #[path = "scsi/fault_schedules.rs"]

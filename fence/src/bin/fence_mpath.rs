@@ -176,7 +176,9 @@ impl FabricDevice for FenceMpath {
         }
         for (device, joined) in self.fabric.join(key, false)? {
             for path in &joined.dead {
-                self.warn(&format!("{device}: not registered over {path}; multipathd registers it when it is back"));
+                self.warn(&format!(
+                    "{device}: not registered over {path}; multipathd registers it when it is back"
+                ));
             }
         }
         for map in &maps {
@@ -232,17 +234,21 @@ impl FenceMpath {
     /// Our key on all devices of this call.
     fn own(&self) -> Result<Key, FenceError> {
         let unknown = |why: String| {
-            FenceError::usage(why).hint("this host was not unfenced since it booted: run the action on for it")
+            FenceError::usage(why)
+                .hint("this host was not unfenced since it booted: run the action on for it")
         };
         let kept = store::mpath_keys(&self.file()).map_err(unknown)?;
         let mut keys = BTreeSet::new();
         for device in &self.devices {
             let key = kept.iter().find(|(known, _)| known == device).map(|(_, key)| *key);
-            keys.insert(key.ok_or_else(|| unknown(format!("{} has no key for {device}", self.file().display())))?);
+            keys.insert(
+                key.ok_or_else(|| unknown(format!("{} has no key for {device}", self.file().display())))?,
+            );
         }
         match keys.into_iter().collect::<Vec<_>>().as_slice() {
             [key] => Ok(*key),
-            _ => Err(FenceError::usage("this host has different keys on these devices").hint("run on for all of them")),
+            _ => Err(FenceError::usage("this host has different keys on these devices")
+                .hint("run on for all of them")),
         }
     }
 
@@ -297,7 +303,8 @@ fn key(options: &Options, plug: &Plug) -> Result<Key, FenceError> {
     if let Some(key) = &options.key {
         return Ok(key.0);
     }
-    Key::parse(plug.name()).map_err(|why| FenceError::usage(format!("plug '{}' is no key: {why}", plug.name())))
+    Key::parse(plug.name())
+        .map_err(|why| FenceError::usage(format!("plug '{}' is no key: {why}", plug.name())))
 }
 
 fn main() -> ExitCode {

@@ -121,9 +121,10 @@ impl FabricDevice for FenceScsi {
             Takes::Automatic,
         ],
         adjust: &[
-            adjust("port").required(true).argument("[nodename]").help(
-                "Name of the node; its key is made of it, unless key is given",
-            ),
+            adjust("port")
+                .required(true)
+                .argument("[nodename]")
+                .help("Name of the node; its key is made of it, unless key is given"),
             adjust("separator").hidden(),
         ],
         ..FenceSpec::new(
@@ -211,7 +212,9 @@ impl FabricDevice for FenceScsi {
         }
         // After joining: a check of the watchdog between the two would see a key that is nowhere.
         let kept = self.store.keep(key, &self.devices);
-        kept.map_err(|why| FenceError::usage(format!("cannot write {}: {why}", self.store.file("key").display())))?;
+        kept.map_err(|why| {
+            FenceError::usage(format!("cannot write {}: {why}", self.store.file("key").display()))
+        })?;
         self.remember();
         Ok(())
     }
@@ -246,7 +249,9 @@ impl FabricDevice for FenceScsi {
                 .chain(self.known_keys().iter().map(|key| key.number()))
                 .collect();
             for key in self.fabric.keys()?.difference(&known) {
-                self.warn(&format!("key {key:x} is registered and belongs to no node: fencing may be refused for it"));
+                self.warn(&format!(
+                    "key {key:x} is registered and belongs to no node: fencing may be refused for it"
+                ));
             }
         }
         Ok(Monitored::Good)
@@ -275,7 +280,8 @@ impl FenceScsi {
             self.warn(&format!("{device}: not registered over {path}; run on again when it is back"));
         }
         if joined.stale > 0 {
-            let text = format!("{device}: {} registrations with our key are of paths that are gone", joined.stale);
+            let text =
+                format!("{device}: {} registrations with our key are of paths that are gone", joined.stale);
             self.call.log().info(text);
         }
     }
@@ -287,7 +293,8 @@ impl FenceScsi {
     /// Our own key, as `on` left it.
     fn own(&self) -> Result<Key, FenceError> {
         self.store.key().map_err(|why| {
-            FenceError::usage(why).hint("this host was not unfenced since it booted: run the action on for it")
+            FenceError::usage(why)
+                .hint("this host was not unfenced since it booted: run the action on for it")
         })
     }
 
@@ -302,7 +309,8 @@ impl FenceScsi {
             let output = System.run(&cmd, self.call.tool_deadline())?;
             // With several prefixes it fails where one of them is missing: what it printed counts.
             let cluster = Cluster::parse(&output.stdout_text()).map_err(|why| {
-                let said = if output.success() { String::new() } else { format!("; {}", output.failure(&cmd)) };
+                let said =
+                    if output.success() { String::new() } else { format!("; {}", output.failure(&cmd)) };
                 FenceError::usage(format!("{why}{said}")).hint("is corosync running? key needs no node list")
             })?;
             self.cluster = Some(cluster);
@@ -317,21 +325,20 @@ impl FenceScsi {
         }
         let name = self.name(plug).to_owned();
         let cluster = self.cluster()?;
-        match cluster.node(&name) {
-            Some(node) => Ok(Some(node.clone())),
-            None => {
-                let all: Vec<&str> = cluster.nodes.iter().map(Node::called).collect();
-                let why = format!("corosync knows no node '{name}', but {}", all.join(", "));
-                Err(FenceError::unknown_plug(why))
-            }
+        if let Some(node) = cluster.node(&name) {
+            return Ok(Some(node.clone()));
         }
+        let all: Vec<&str> = cluster.nodes.iter().map(Node::called).collect();
+        Err(FenceError::unknown_plug(format!("corosync knows no node '{name}', but {}", all.join(", "))))
     }
 
     fn key(&mut self, plug: &Plug) -> Result<Key, FenceError> {
         if let Some(key) = &self.options.key {
             return Ok(key.0);
         }
-        let Some(node) = self.node(plug)? else { return Err(FenceError::usage("nodename or key is required")) };
+        let Some(node) = self.node(plug)? else {
+            return Err(FenceError::usage("nodename or key is required"));
+        };
         let (name, method) = (self.name(plug).to_owned(), self.method());
         self.cluster()?.key(&node, &name, method).map_err(FenceError::usage)
     }
@@ -364,7 +371,8 @@ impl FenceScsi {
         let Some(node) = self.node(plug)? else { return Ok(()) };
         let key = self.key(plug)?;
         if let Some((_, other)) = self.twin(&node, key) {
-            return Err(FenceError::usage(format!("key {key} is also that of {other}")).hint("use key_value=nodeid, or key"));
+            return Err(FenceError::usage(format!("key {key} is also that of {other}"))
+                .hint("use key_value=nodeid, or key"));
         }
         match self.cluster()?.local() {
             Some(local) if local.position != node.position => Err(FenceError::usage(format!(
@@ -406,7 +414,8 @@ impl FenceScsi {
 }
 
 fn devices(options: &Options, call: &Call) -> Result<Vec<String>, FenceError> {
-    let given: Vec<String> = words(options.devices.as_deref().unwrap_or_default()).map(str::to_owned).collect();
+    let given: Vec<String> =
+        words(options.devices.as_deref().unwrap_or_default()).map(str::to_owned).collect();
     if !given.is_empty() {
         return Ok(given);
     }
@@ -426,7 +435,8 @@ fn devices(options: &Options, call: &Call) -> Result<Vec<String>, FenceError> {
     if !found.is_empty() {
         return Ok(found);
     }
-    let why = if output.success() { "no volume group is clustered or shared".into() } else { output.failure(&cmd) };
+    let why =
+        if output.success() { "no volume group is clustered or shared".into() } else { output.failure(&cmd) };
     Err(FenceError::usage(format!("No devices found: {why}")).hint("set devices"))
 }
 

@@ -101,7 +101,7 @@ impl Places {
         let folder =
             fs::canonicalize(&link).map_err(|why| format!("device '{device}': {}: {why}", link.display()))?;
         let mut found = BTreeSet::new();
-        self.descend(&folder, &mut found, 0);
+        descend(&folder, &mut found, 0);
         if found.is_empty() {
             return Err(format!("device '{device}' stands on nothing"));
         }
@@ -116,28 +116,6 @@ impl Places {
                 }
             })
             .collect()
-    }
-
-    /// Down through maps and arrays; a partition is its disk. Sixteen deep is a loop.
-    fn descend(&self, folder: &Path, found: &mut BTreeSet<String>, depth: u8) {
-        if depth > 16 {
-            return;
-        }
-        if folder.join("partition").exists() {
-            if let Some(disk) = folder.parent() {
-                self.descend(disk, found, depth + 1);
-            }
-            return;
-        }
-        let below: Vec<PathBuf> = fs::read_dir(folder.join("slaves"))
-            .map(|list| list.flatten().filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect())
-            .unwrap_or_default();
-        if below.is_empty() {
-            found.extend(folder.file_name().map(|name| name.to_string_lossy().into_owned()));
-        }
-        for folder in below {
-            self.descend(&folder, found, depth + 1);
-        }
     }
 
     /// `naa.6001405...`, `eui.0025385...`.
@@ -202,6 +180,28 @@ impl Places {
             SgDevice::open(&file).map(|device| AnyPort::Scsi(Scsi::new(device, patience)))
         };
         PathTo { name, port: port.map_err(|why| Fault::Path(format!("cannot open it: {why}"))) }
+    }
+}
+
+/// Down through maps and arrays; a partition is its disk. Sixteen deep is a loop.
+fn descend(folder: &Path, found: &mut BTreeSet<String>, depth: u8) {
+    if depth > 16 {
+        return;
+    }
+    if folder.join("partition").exists() {
+        if let Some(disk) = folder.parent() {
+            descend(disk, found, depth + 1);
+        }
+        return;
+    }
+    let below: Vec<PathBuf> = fs::read_dir(folder.join("slaves"))
+        .map(|list| list.flatten().filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect())
+        .unwrap_or_default();
+    if below.is_empty() {
+        found.extend(folder.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    for folder in below {
+        descend(&folder, found, depth + 1);
     }
 }
 

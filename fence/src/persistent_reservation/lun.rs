@@ -157,21 +157,22 @@ impl<P: Port> Lun<P> {
 
     /// Makes the reservation if nobody has. To lose that race is as good.
     fn guard(&mut self, own: Key) -> Result<(), Fault> {
-        let mut last = Fault::Conflict;
+        let mut dead = None;
         for _ in 0..ATTEMPTS {
             if let Some(reservation) = self.look()?.reservation {
                 return usable(reservation).map(|_| ());
             }
             match self.order(|port| port.reserve(own, Kind::WriteExclusiveRegistrants)) {
                 Ok(()) => {}
-                Err(fault @ (Fault::Conflict | Fault::Path(_))) => last = fault,
+                Err(Fault::Conflict) => dead = None,
+                Err(Fault::Path(why)) => dead = Some(why),
                 Err(other) => return Err(other),
             }
         }
-        Err(match last {
-            Fault::Conflict => Fault::State("the disk cannot be reserved: reservation conflict".into()),
-            other => other,
-        })
+        Err(dead.map_or_else(
+            || Fault::State("the disk cannot be reserved: reservation conflict".into()),
+            Fault::Path,
+        ))
     }
 
     /// After a new iSCSI session the disk still knows the old one, with our key. It goes by preempting our own

@@ -120,7 +120,10 @@ impl Cluster {
 
 /// The first four digits of the MD5 sum.
 fn md5_4(text: &str) -> String {
-    Md5::digest(text.as_bytes()).iter().take(2).map(|byte| format!("{byte:02x}")).collect()
+    match Md5::digest(text.as_bytes()).as_slice() {
+        [first, second, ..] => format!("{first:02x}{second:02x}"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,13 @@ impl<T: ScsiTransport> Scsi<T> {
     }
 
     /// `repeatable`: to carry it out twice is as good as once, so that an answer that was lost is asked for again.
-    fn command(&mut self, name: &str, cdb: &[u8], mut data: Data<'_>, repeatable: bool) -> Result<usize, Fault> {
+    fn command(
+        &mut self,
+        name: &str,
+        cdb: &[u8],
+        mut data: Data<'_>,
+        repeatable: bool,
+    ) -> Result<usize, Fault> {
         let deadline = Deadline::after(self.patience);
         let mut attentions = 0;
         let mut lost = 0;

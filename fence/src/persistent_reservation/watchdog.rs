@@ -133,7 +133,7 @@ pub fn run(check: Check, args: &[OsString], store: &Store, mpath_file: &Path) ->
         let found = once(check, store, mpath_file);
         match &found {
             Finding::Unsure(why) if settings.verbose && !settings.silent => {
-                say(&format!("cannot tell: {why}"))
+                say(&format!("cannot tell: {why}"));
             }
             Finding::In if settings.verbose => say("our key is registered"),
             Finding::In | Finding::Unsure(_) | Finding::Out => {}

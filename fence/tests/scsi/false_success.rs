@@ -2,7 +2,7 @@
 
 use super::host::{Disks, Host};
 use ocf_lib::fence::ErrorKind;
-use ringfence_fence::persistent_reservation::{Fault, Key, Knowledge, Proof};
+use ringfence_fence::persistent_reservation::{Fault, Key, Knowledge, Port as _, Proof};
 use std::collections::BTreeSet;
 
 fn key(text: &str) -> Key {
@@ -42,7 +42,11 @@ fn a1_a_key_that_was_never_registered_is_not_already_off() {
     assert_eq!(fabric.has_access(a.key, key("3"), &others(&[])).unwrap(), Some(true));
     let why = fabric.deny(a.key, key("3"), &others(&[]), false).unwrap_err();
     assert_eq!(why.kind(), ErrorKind::UnknownPlug);
-    assert!(why.to_string().contains("key 3 is not registered and never was") && why.to_string().contains("known_keys"), "{why}");
+    assert!(
+        why.to_string().contains("key 3 is not registered and never was")
+            && why.to_string().contains("known_keys"),
+        "{why}"
+    );
     assert_eq!(disks.keys(0), [1, 2], "and nobody was fenced");
 }
 
@@ -70,7 +74,10 @@ fn a3_places_that_have_moved_fence_nobody() {
     // b (0x11) was removed: c's place is now 0x11, d's is 0x12, which is c's registered key.
     let knowledge = Knowledge { doubtful: true, ..others(&[0x10, 0x11]) };
     let mut fabric = hosts[0].fabric(&disks);
-    assert_eq!(fabric.proof(hosts[0].key, key("12"), &knowledge).unwrap(), Proof::Unknown(BTreeSet::from([0x13])));
+    assert_eq!(
+        fabric.proof(hosts[0].key, key("12"), &knowledge).unwrap(),
+        Proof::Unknown(BTreeSet::from([0x13]))
+    );
     let why = fabric.deny(hosts[0].key, key("12"), &knowledge, false).unwrap_err();
     assert!(why.to_string().contains("places in the node list"), "{why}");
     assert_eq!(disks.keys(0), [0x10, 0x12, 0x13]);
@@ -91,7 +98,6 @@ fn fa_278_gone_from_one_of_two_disks_is_not_off() {
 fn without_a_reservation_an_unregistered_node_is_not_off() {
     let disks = Disks::new(1);
     let (a, b) = (Host::new("a", 1, 1, 1), Host::new("b", 2, 1, 1));
-    use ringfence_fence::persistent_reservation::Port as _;
     let mut fabric = a.fabric(&disks);
     fabric.luns[0].paths[0].port.as_mut().unwrap().register(a.key, false).unwrap();
     assert!(b.can_write(&disks, 0, 0));

@@ -18,7 +18,11 @@ fn no_schedule_makes_a_false_success() {
         for (host, joined) in [(&a, a_joined), (&b, b_joined)] {
             for disk in 0..2 {
                 let state = disks.units[disk].state().unwrap();
-                assert!(!joined || state.keys().contains(&host.key.number()), "seed {seed}: {} did not join", host.name);
+                assert!(
+                    !joined || state.keys().contains(&host.key.number()),
+                    "seed {seed}: {} did not join",
+                    host.name
+                );
                 assert!(!joined || state.held.is_some(), "seed {seed}: nothing is reserved");
             }
         }

@@ -82,7 +82,10 @@ impl Host {
     }
 
     pub fn nexus(&self, path: usize) -> Nexus {
-        Nexus::new(&format!("iqn.2026-01.org.lab:{},i,{:#x}", self.name, self.session), u16::try_from(path).unwrap() + 1)
+        Nexus::new(
+            &format!("iqn.2026-01.org.lab:{},i,{:#x}", self.name, self.session),
+            u16::try_from(path).unwrap() + 1,
+        )
     }
 
     /// The disks as one call of the agent sees them.

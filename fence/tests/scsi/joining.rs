@@ -1,6 +1,7 @@
 //! Registering, reserving, healing.
 
 use super::host::{Disks, Host};
+use ringfence_fence::persistent_reservation::{Kind, Port as _};
 use ringfence_tests::sim::persistent_reservation::Held;
 
 #[test]
@@ -83,7 +84,6 @@ fn a_foreign_reservation_is_an_error() {
     let disks = Disks::new(1);
     let (a, b) = (Host::new("a", 1, 1, 1), Host::new("b", 2, 1, 1));
     let mut fabric = a.fabric(&disks);
-    use ringfence_fence::persistent_reservation::{Kind, Port as _};
     let port = fabric.luns[0].paths[0].port.as_mut().unwrap();
     port.register(a.key, false).unwrap();
     port.reserve(a.key, Kind::WriteExclusive).unwrap();
@@ -124,7 +124,6 @@ fn more_keys_than_the_first_answer_holds() {
     let disks = Disks::with(1, |settings| settings.room = 3000);
     for number in 1..=1100 {
         let host = Host::new(&format!("h{number}"), number, 1, 1);
-        use ringfence_fence::persistent_reservation::Port as _;
         let mut fabric = host.fabric(&disks);
         fabric.luns[0].paths[0].port.as_mut().unwrap().register(host.key, false).unwrap();
     }

@@ -9,6 +9,7 @@ mod bmc_wire;
 pub mod control;
 pub mod ipmi_sim;
 pub mod persistent_reservation;
+mod persistent_reservation_file;
 pub mod power_file;
 pub mod ribcl;
 mod ribcl_answers;

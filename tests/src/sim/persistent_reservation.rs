@@ -240,13 +240,17 @@ impl LogicalUnit {
                 if length != 24 || out.len() != 24 {
                     return failed(LIST_LENGTH);
                 }
+                let number = |from: usize| {
+                    let bytes = out.get(from..from + 8).and_then(|bytes| bytes.try_into().ok());
+                    u64::from_be_bytes(bytes.unwrap_or_default())
+                };
                 let order = Order {
                     nexus,
                     kind: scope_and_type & 0x0f,
                     scope: scope_and_type >> 4,
-                    key: u64::from_be_bytes(out[..8].try_into().unwrap_or_default()),
-                    other: u64::from_be_bytes(out[8..16].try_into().unwrap_or_default()),
-                    aptpl: out[20] & 1 != 0,
+                    key: number(0),
+                    other: number(8),
+                    aptpl: out.get(20).is_some_and(|flags| flags & 1 != 0),
                 };
                 self.order(state, action & 0x1f, &order)
             }
@@ -399,8 +403,8 @@ impl State {
 
     /// 5.12.7, and 5.12.11.3 for the key 0, which unregisters.
     fn register(&mut self, order: &Order<'_>) {
-        let at = self.registered.iter().position(|entry| entry.nexus == *order.nexus);
-        match (at, order.other) {
+        let own = self.registered.iter_mut().find(|entry| entry.nexus == *order.nexus);
+        match (own, order.other) {
             (None, 0) => return,
             (Some(_), 0) => {
                 let held = self.is_holder(order.nexus);
@@ -415,7 +419,7 @@ impl State {
                     }
                 }
             }
-            (Some(at), key) => self.registered[at].key = key,
+            (Some(own), key) => own.key = key,
             (None, key) => self.registered.push(Registered { nexus: order.nexus.clone(), key }),
         }
         self.aptpl = order.aptpl;
@@ -492,63 +496,6 @@ impl State {
             self.held = None;
         }
         answer(GOOD)
-    }
-
-    fn text(&self) -> String {
-        let mut lines = vec![format!(
-            "counts {} {} {} {}",
-            self.generation,
-            u8::from(self.aptpl),
-            self.commands,
-            self.writes
-        )];
-        let at = |nexus: &Nexus| format!("{} {}", nexus.port, nexus.initiator);
-        lines.extend(
-            self.registered.iter().map(|entry| format!("registered {:x} {}", entry.key, at(&entry.nexus))),
-        );
-        if let Some(held) = &self.held {
-            lines.push(format!(
-                "held {} {}",
-                held.kind,
-                held.holder.as_ref().map_or_else(|| "0 -".to_owned(), at)
-            ));
-        }
-        lines.extend(
-            self.attentions
-                .iter()
-                .map(|(nexus, code, more)| format!("attention {code} {more} {}", at(nexus))),
-        );
-        lines.extend(self.known.iter().map(|nexus| format!("known {}", at(nexus))));
-        lines.join("\n") + "\n"
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut state = Self::default();
-        let nexus = |port: &str, name: &str| Some(Nexus::new(name, port.parse().ok()?));
-        for line in text.lines() {
-            match line.split(' ').collect::<Vec<_>>().as_slice() {
-                ["counts", generation, aptpl, commands, writes] => {
-                    state.generation = generation.parse().ok()?;
-                    state.aptpl = *aptpl == "1";
-                    state.commands = commands.parse().ok()?;
-                    state.writes = writes.parse().ok()?;
-                }
-                ["registered", key, port, name] => {
-                    let key = u64::from_str_radix(key, 16).ok()?;
-                    state.registered.push(Registered { nexus: nexus(port, name)?, key });
-                }
-                ["held", kind, port, name] => {
-                    let holder = if *name == "-" { None } else { Some(nexus(port, name)?) };
-                    state.held = Some(Held { kind: kind.parse().ok()?, holder });
-                }
-                ["attention", code, more, port, name] => {
-                    state.attentions.push((nexus(port, name)?, code.parse().ok()?, more.parse().ok()?));
-                }
-                ["known", port, name] => state.known.push(nexus(port, name)?),
-                _ => return None,
-            }
-        }
-        Some(state)
     }
 }
 

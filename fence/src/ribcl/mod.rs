@@ -202,10 +202,13 @@ impl Device {
         {
             return Err(first);
         }
-        let result = self.ask_http(command, deadline);
-        match (&result, first) {
+        match (self.ask_http(command, deadline), first) {
             (Err(Error::Link(_)), first @ Error::Link(_)) => Err(first),
-            _ => result,
+            // A connection that broke is not yet a device that lacks RIBCL: asking again may help.
+            (Err(Error::NoRibcl(second)), Error::Link(first)) => {
+                Err(tcp::Error::Lost(format!("{first}; and {second}")).into())
+            }
+            (result, _) => result,
         }
     }
 
@@ -319,13 +322,19 @@ impl Device {
 
     /// The device's words for people: a syntax error quotes the line, which may hold the password.
     fn shown(&self, words: &str) -> String {
-        let mut text = plain(words);
         let secret = String::from_utf8_lossy(&self.account.password).into_owned();
         let escaped = String::from_utf8_lossy(&escaped(&self.account.password)).into_owned();
-        for secret in [escaped, secret] {
+        let mut text = words.to_owned();
+        // As it was sent, as it was meant, and with its blanks as they are shown.
+        for secret in [escaped, secret.clone()] {
             if !secret.is_empty() {
                 text = text.replace(&secret, "[password]");
             }
+        }
+        text = plain(&text);
+        let secret = plain(&secret);
+        if !secret.is_empty() {
+            text = text.replace(&secret, "[password]");
         }
         text.chars().take(LONGEST_WORDS).collect()
     }

@@ -264,3 +264,15 @@ fn a_node_that_hangs_and_ignores_the_button_is_switched_off_by_holding_it() {
         assert!(!bed.sim.is_on());
     }
 }
+
+#[test]
+fn a_first_connection_that_breaks_is_not_a_device_without_ribcl() {
+    let bed = with(Generation::Ilo2, true, Quirks { refuses: 1, ..Quirks::default() });
+    // gnutls-cli would be tried next, and succeed.
+    let run = bed.given("action=status\ngnutlscli_path=/nowhere/gnutls-cli");
+    run.is(1, "", "handshake");
+    let bed = with(Generation::Ilo2, true, Quirks { cut_after: Some(0), ..Quirks::default() });
+    let run = bed.given("action=status");
+    run.is(1, "", "Connection lost");
+    assert!(!run.stderr.contains("fence_redfish"), "{run:?}");
+}

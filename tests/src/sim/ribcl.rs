@@ -93,6 +93,8 @@ pub struct Quirks {
     pub hangs: bool,
     /// `HOLD_PWR_BTN` is answered with "not supported".
     pub no_hold: bool,
+    /// Every login is a syntax error whose message quotes the line, with the password.
+    pub quotes_login: bool,
     /// `COLD_BOOT_SERVER` does not interrupt the power.
     pub warm_cold_boot: bool,
     /// RIBCL is switched off in the settings (iLO 5): 404.

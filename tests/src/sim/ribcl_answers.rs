@@ -215,6 +215,10 @@ impl Dialogue {
                 self.user = None;
                 if shape.short { Vec::new() } else { fine("") }
             }
+            "LOGIN" if state.settings.quirks.quotes_login => {
+                self.over = true;
+                say(1, &format!("Syntax error: Line #3: syntax error in the line: \"<{tag}>\""), "")
+            }
             "LOGIN" => {
                 let (user, password) = (
                     attribute(tag, "USER_LOGIN").unwrap_or_default(),

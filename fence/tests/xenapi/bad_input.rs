@@ -62,10 +62,9 @@ const WRONG: &[(&str, &str)] = &[
 fn malformed_options_on_standard_input() {
     let ear = Ear::new();
     for (lines, words) in WRONG {
-        let text = format!(
-            "session_url=EAR\nlogin=root\npasswd=S3cr3tW0rd\nplug=node1\naction=off\n{lines}\n"
-        )
-        .replace("EAR", &ear.url());
+        let text =
+            format!("session_url=EAR\nlogin=root\npasswd=S3cr3tW0rd\nplug=node1\naction=off\n{lines}\n")
+                .replace("EAR", &ear.url());
         let run = given(&text);
         assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{lines}: {run:?}");
         let reasons: Vec<_> =
@@ -77,7 +76,11 @@ fn malformed_options_on_standard_input() {
     }
     let none = given(&format!("session_url={}\nlogin=root\nplug=node1\naction=off\n", ear.url()));
     none.is(1, "", "You have to enter password or password script");
-    given(&format!("session_url={}\npasswd=x\nplug=node1\naction=off\n", ear.url())).is(1, "", "set login name");
+    given(&format!("session_url={}\npasswd=x\nplug=node1\naction=off\n", ear.url())).is(
+        1,
+        "",
+        "set login name",
+    );
     given("login=root\npasswd=x\nplug=node1\naction=off\n").is(1, "", "You have to enter session_url");
     ear.heard_nothing("what is missing");
 }

@@ -83,7 +83,12 @@ fn machine(state: &'static str) -> Vec<Vm> {
         other("twin", "11111111-0000-0000-0000-000000000001"),
         other("twin", "11111111-0000-0000-0000-000000000002"),
         other("namesake", "11111111-0000-0000-0000-000000000003"),
-        Vm { snapshot: true, template: true, power: "Halted", ..other("namesake", "11111111-0000-0000-0000-000000000004") },
+        Vm {
+            snapshot: true,
+            template: true,
+            power: "Halted",
+            ..other("namesake", "11111111-0000-0000-0000-000000000004")
+        },
     ]
 }
 
@@ -104,7 +109,12 @@ fn seen(state: &'static str, program: &str, lines: &str) -> (Seen, Run) {
         .replace("URL", &pool.url(0))
         .replace("UUID", &Vm::running("node1").uuid);
     let run = run(Path::new(program), &[], &text);
-    let seen = Seen { code: run.code, stdout: run.stdout.clone(), orders: pool.orders(), power: pool.power("node1") };
+    let seen = Seen {
+        code: run.code,
+        stdout: run.stdout.clone(),
+        orders: pool.orders(),
+        power: pool.power("node1"),
+    };
     (seen, run)
 }
 
@@ -143,7 +153,10 @@ fn sessions_are_given_back() {
     for (program, left) in [(UPSTREAM, 3), (PROGRAM, 0)] {
         let pool = Pool::start(Settings::default()).unwrap();
         for action in ["status", "off", "monitor"] {
-            let text = format!("session_url={}\nlogin=root\npasswd=s3cret1\nplug=node1\naction={action}\n", pool.url(0));
+            let text = format!(
+                "session_url={}\nlogin=root\npasswd=s3cret1\nplug=node1\naction={action}\n",
+                pool.url(0)
+            );
             assert_eq!(run(Path::new(program), &[], &text).code, Some(0), "{program} {action}");
         }
         assert_eq!(pool.open_sessions(), left, "{program}");

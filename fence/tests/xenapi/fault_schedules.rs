@@ -33,7 +33,8 @@ fn longest(action: &str) -> Duration {
         _ => 0,
     };
     let pause = Duration::from_millis(200);
-    Duration::from_secs(LOGIN + 2 * SHELL + 3) + (Duration::from_secs(2 * SHELL + POWER + SHELL) + pause) * changes
+    Duration::from_secs(LOGIN + 2 * SHELL + 3)
+        + (Duration::from_secs(2 * SHELL + POWER + SHELL) + pause) * changes
 }
 
 #[derive(Default)]
@@ -73,7 +74,15 @@ fn run(seed: u64, tally: &Tally) {
     };
     let lies = quirks.lies;
     let faults = if path { Faults::default() } else { Faults::draw(seed) };
-    let settings = Settings { hosts, vms, quirks, faults: faults.clone(), tls: random.chance(10), seed, ..Settings::default() };
+    let settings = Settings {
+        hosts,
+        vms,
+        quirks,
+        faults: faults.clone(),
+        tls: random.chance(10),
+        seed,
+        ..Settings::default()
+    };
     let pool = Pool::start(settings).unwrap();
     pool.set_master(usize::try_from(random.below(u64::try_from(hosts).unwrap())).unwrap());
     let schedule = Schedule::draw(seed);
@@ -109,7 +118,10 @@ fn run(seed: u64, tally: &Tally) {
     let was_on = state != "Halted";
     let tell = || {
         let way = relay.as_ref().map(|_| schedule.to_string()).unwrap_or_default();
-        format!("seed {seed}: {action} of a {state} machine at {urls:?} lies={lies} {faults} {way}\n{:?}\n{outcome:?}", pool.calls())
+        format!(
+            "seed {seed}: {action} of a {state} machine at {urls:?} lies={lies} {faults} {way}\n{:?}\n{outcome:?}",
+            pool.calls()
+        )
     };
 
     // no secret
@@ -166,7 +178,11 @@ fn no_schedule_leads_to_a_lie_a_hang_or_a_leak() {
         Some(seed) => (seed, 1),
         None => (
             0,
-            number("RINGFENCE_SCHEDULES").unwrap_or(if std::env::var_os("CI").is_some() { 2000 } else { 200 }),
+            number("RINGFENCE_SCHEDULES").unwrap_or(if std::env::var_os("CI").is_some() {
+                2000
+            } else {
+                200
+            }),
         ),
     };
     let next = AtomicU64::new(first);

@@ -22,7 +22,11 @@ fn every_name_of_then() {
     ] {
         let plug = plug.replace("UUID", &uuid);
         let act = |word: &str| {
-            run(&old, &[], &format!("{name}={url}\n{user}=root\n{password}=s3cret1\n{plug}\n{action}={word}\n"))
+            run(
+                &old,
+                &[],
+                &format!("{name}={url}\n{user}=root\n{password}=s3cret1\n{plug}\n{action}={word}\n"),
+            )
         };
         for (word, said, code) in [
             ("powerstatus", "Status: ON\n", 0),

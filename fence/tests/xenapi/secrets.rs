@@ -14,9 +14,14 @@ const SCRIPTED: &str = "Pw0rdByScript#2";
 const OTHER: &str = "Pw0rdMisspelt#3";
 
 fn pool(quirks: Quirks) -> Pool {
-    let user = |name: &str, password: &str| User { name: name.into(), password: password.into(), read_only: false };
-    Pool::start(Settings { users: vec![user("root", PASSWORD), user("scripted", SCRIPTED)], quirks, ..Settings::default() })
-        .unwrap()
+    let user =
+        |name: &str, password: &str| User { name: name.into(), password: password.into(), read_only: false };
+    Pool::start(Settings {
+        users: vec![user("root", PASSWORD), user("scripted", SCRIPTED)],
+        quirks,
+        ..Settings::default()
+    })
+    .unwrap()
 }
 
 #[track_caller]
@@ -37,7 +42,16 @@ fn nothing_that_is_written_holds_one() {
         (Quirks { session_calls: Some(2), ..Quirks::default() }, ""),
         (Quirks { session_calls: Some(0), ..Quirks::default() }, ""),
         (Quirks { lies: true, ..Quirks::default() }, "/jsonrpc"),
-        (Quirks { refuses: Some(("VM.get_record".into(), vec!["INTERNAL_ERROR".into(), format!("login {PASSWORD}")])), ..Quirks::default() }, ""),
+        (
+            Quirks {
+                refuses: Some((
+                    "VM.get_record".into(),
+                    vec!["INTERNAL_ERROR".into(), format!("login {PASSWORD}")],
+                )),
+                ..Quirks::default()
+            },
+            "",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -81,7 +95,9 @@ fn a_password_in_argv_is_wiped_early() {
     let long = format!("--password={PASSWORD}");
     for secret in [&["-p", PASSWORD][..], &[&joined], &["--password", PASSWORD], &[&long]] {
         let mut command = command(Path::new(PROGRAM));
-        command.args(["-s", &url, "-l", "root", "-n", "node1", "-o", "status", "--login-timeout=1"]).args(secret);
+        command
+            .args(["-s", &url, "-l", "root", "-n", "node1", "-o", "status", "--login-timeout=1"])
+            .args(secret);
         let begun = Instant::now();
         let child = started(command, "");
         let pid = child.id();

@@ -60,11 +60,14 @@ impl Identity {
     }
 }
 
-/// The keys that `ssh` of root would try, as far as they are there. A cluster manager sets no HOME.
+/// `.ssh` in the home of the user we run as, from the user database: a cluster manager sets no HOME.
+pub fn own_folder() -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok()??;
+    Some(user.dir.join(".ssh"))
+}
+
+/// The keys that `ssh` would try, as far as they are there.
 pub fn usual_identities() -> Vec<PathBuf> {
-    ["id_ed25519", "id_ecdsa"]
-        .iter()
-        .map(|name| Path::new("/root/.ssh").join(name))
-        .filter(|file| file.is_file())
-        .collect()
+    let Some(folder) = own_folder() else { return Vec::new() };
+    ["id_ed25519", "id_ecdsa"].iter().map(|name| folder.join(name)).filter(|file| file.is_file()).collect()
 }

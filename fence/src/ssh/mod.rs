@@ -11,7 +11,7 @@ pub mod known_hosts;
 mod order;
 
 pub use error::Error;
-pub use identity::{Identity, usual_identities};
+pub use identity::{Identity, own_folder, usual_identities};
 pub use known_hosts::KnownHosts;
 pub use order::{News, Order, Output};
 

@@ -14,7 +14,7 @@ const PRELUDE: &str = r#"
 set -u
 mount --bind "$PROGRAM" /usr/lib/stonith/plugins/external/ssh || exit 90
 mount -t tmpfs -o mode=700 tmpfs /root || exit 91
-mkdir -m 700 /root/.ssh && cp "$NODE/id" /root/.ssh/id_ed25519 && cp "$NODE/known_hosts" /root/.ssh/ || exit 92
+mkdir -m 700 ~root/.ssh && cp "$NODE/id" ~root/.ssh/id_ed25519 && cp "$NODE/known_hosts" ~root/.ssh/ || exit 92
 for d in /run /var/lib/pacemaker /var/log; do mount -t tmpfs tmpfs $d || exit 93; done
 mkdir /run/sbin && mount --bind /usr/sbin /run/sbin && mount -t tmpfs -o mode=755 tmpfs /usr/sbin && ln -s /run/sbin/* /usr/sbin/ || exit 97
 rm -f /usr/sbin/fence_ssh; cp "$PROGRAM" /usr/sbin/fence_ssh || exit 98

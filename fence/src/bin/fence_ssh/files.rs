@@ -2,7 +2,7 @@
 
 use super::Options;
 use ocf_lib::fence::prelude::*;
-use ringfence_fence::ssh::{Account, Identity, KnownHosts, usual_identities};
+use ringfence_fence::ssh::{Account, Identity, KnownHosts, own_folder, usual_identities};
 use ringfence_fence::tcp;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -16,9 +16,10 @@ pub fn known_hosts(options: &Options) -> Result<KnownHosts, FenceError> {
         known.add(file, &String::from_utf8_lossy(&bytes));
         return Ok(known);
     }
-    for file in ["/root/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"] {
-        if let Ok(bytes) = std::fs::read(file) {
-            known.add(file, &String::from_utf8_lossy(&bytes));
+    let own = own_folder().map(|folder| folder.join("known_hosts"));
+    for file in own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]) {
+        if let Ok(bytes) = std::fs::read(&file) {
+            known.add(&file.display().to_string(), &String::from_utf8_lossy(&bytes));
         }
     }
     Ok(known)

@@ -43,7 +43,7 @@ fence_options! {
         hostlist: Hosts => option("hostlist").argument("[hosts]").default("")
             .help("Nodes that may be fenced, separated by blanks or commas; empty: every plug is a node's name or address"),
         known_hosts: Option<String> => option("known_hosts").long("known-hosts").argument("[file]")
-            .help("Host keys of the nodes; by default /root/.ssh/known_hosts and /etc/ssh/ssh_known_hosts"),
+            .help("Host keys of the nodes; by default ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts"),
         livedangerously: Daring => option("livedangerously").argument("[yes/no]").default("no")
             .help("DANGEROUS: take a node that does not answer at all as fenced. A broken network then corrupts data"),
         boot_wait: Duration => option("boot_wait").long("boot-wait").argument("[seconds]").default("0").order(200)
@@ -119,7 +119,7 @@ impl PowerDevice for Ssh {
             adjust("passwd").help("Password at the nodes, or the pass phrase of the identity file"),
             adjust("port").help("Name or address of the node").argument("[node]"),
             adjust("identity_file").help(
-                "Private key, Ed25519 or ECDSA, mode 0600; by default /root/.ssh/id_ed25519 and id_ecdsa. No ssh agent is used",
+                "Private key, Ed25519 or ECDSA, mode 0600; by default ~/.ssh/id_ed25519 and id_ecdsa. No ssh agent is used",
             ),
             adjust("secure").default("1").hidden(),
             adjust("ssh_options").hidden(),
@@ -504,7 +504,7 @@ fn unreachable(error: Error) -> FenceError {
 const EXTERNAL: External = External {
     name: "ssh",
     devid: "ssh STONITH device",
-    devdescr: "Reboots nodes through their own sshd, as root, with the keys in /root/.ssh. For test clusters only: NOT FOR \
+    devdescr: "Reboots nodes through their own sshd, as root, with the keys in ~/.ssh. For test clusters only: NOT FOR \
                PRODUCTION, a node that cannot be reached cannot be fenced this way.",
     devurl: "https://www.openssh.com/",
     params: &[

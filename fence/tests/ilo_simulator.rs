@@ -35,7 +35,7 @@ fn upstream(sim: &Ribcl, name: &str, lines: &str) -> (Option<i32>, String) {
         .spawn()
         .unwrap();
     let text = format!(
-        "ip=127.0.0.1\nipport={}\nlogin=admin\npasswd=s3cret1\nssl_insecure=1\n{lines}\n",
+        "ip=127.0.0.1\nipport={}\nlogin=admin\npasswd=s3cret1\nssl_insecure=1\nlogin_timeout=40\nshell_timeout=20\n{lines}\n",
         sim.address().port()
     );
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
@@ -71,7 +71,7 @@ fn upstreams_agent_meets_a_refused_login() {
 const STEPS: &str = r#"
 import sys, hpilo
 def ilo(user, password):
-    return hpilo.Ilo("127.0.0.1", user, password, timeout=10, port=int(sys.argv[1]))
+    return hpilo.Ilo("127.0.0.1", user, password, timeout=40, port=int(sys.argv[1]))
 it = ilo("admin", "s3cret1")
 print(it.get_fw_version()["management_processor"], it.protocol == hpilo.ILO_HTTP)
 print(it.get_host_power_status())

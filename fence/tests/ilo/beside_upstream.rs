@@ -82,7 +82,7 @@ fn the_same_words_and_the_same_deeds() {
                 {
                     let bed = with(*generation, *on, Quirks::default());
                     let base = format!(
-                        "ip=127.0.0.1\nipport={}\nlogin=admin\npasswd=s3cret1\nssl_insecure=1",
+                        "ip=127.0.0.1\nipport={}\nlogin=admin\npasswd=s3cret1\nssl_insecure=1\nshell_timeout=20",
                         bed.sim.address().port()
                     );
                     let text = lines.replace("BASE", &base) + "\n";

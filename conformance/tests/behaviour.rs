@@ -230,14 +230,17 @@ fn listed(about: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-const FENCE: [&str; 8] = [
+const FENCE: [&str; 11] = [
     "fence_ipmilan",
     "fence_idrac",
+    "fence_ilo",
     "fence_ilo3",
     "fence_ilo4",
     "fence_ilo5",
     "fence_imm",
     "fence_ipmilanplus",
+    "fence_mpath",
+    "fence_scsi",
     "fence_xenapi",
 ];
 

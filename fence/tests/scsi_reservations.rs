@@ -19,3 +19,5 @@ mod host;
 mod interleavings;
 #[path = "scsi/joining.rs"]
 mod joining;
+#[path = "scsi/nvme.rs"]
+mod nvme;

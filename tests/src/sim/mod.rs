@@ -8,6 +8,7 @@ mod bmc_handshake;
 mod bmc_wire;
 pub mod control;
 pub mod ipmi_sim;
+pub mod nvme_reservation;
 pub mod persistent_reservation;
 mod persistent_reservation_file;
 pub mod power_file;

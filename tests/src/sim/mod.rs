@@ -10,6 +10,7 @@ pub mod control;
 pub mod ipmi_sim;
 pub mod nvme_reservation;
 pub mod persistent_reservation;
+mod persistent_reservation_answer;
 mod persistent_reservation_file;
 pub mod power_file;
 pub mod ribcl;

@@ -4,6 +4,11 @@
 //! in its folder, so that several processes can share one disk and a test can look at it without asking the subject.
 
 use super::SplitMix64;
+use super::persistent_reservation_answer::{
+    BUSY, CONFLICT, GOOD, INVALID_CDB, INVALID_LIST, INVALID_OPCODE, INVALID_RELEASE, LIST_LENGTH,
+    NEXUS_LOST, NO_ROOM, POWER_ON, REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, RESERVATIONS_RELEASED,
+    answer, check, failed,
+};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
 use std::io;
@@ -95,39 +100,6 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct LogicalUnit {
     settings: Settings,
-}
-
-const GOOD: u8 = 0x00;
-const CHECK: u8 = 0x02;
-const BUSY: u8 = 0x08;
-const CONFLICT: u8 = 0x18;
-
-fn answer(status: u8) -> Answer {
-    Answer { status, ..Answer::default() }
-}
-
-/// CHECK CONDITION with fixed format sense data.
-fn check(key: u8, code: u8, qualifier: u8) -> Answer {
-    let mut sense = vec![0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier];
-    sense.resize(18, 0);
-    Answer { status: CHECK, sense, data: Vec::new() }
-}
-
-const INVALID_OPCODE: (u8, u8, u8) = (5, 0x20, 0);
-const INVALID_CDB: (u8, u8, u8) = (5, 0x24, 0);
-const INVALID_LIST: (u8, u8, u8) = (5, 0x26, 0);
-const INVALID_RELEASE: (u8, u8, u8) = (5, 0x26, 4);
-const LIST_LENGTH: (u8, u8, u8) = (5, 0x1a, 0);
-const NO_ROOM: (u8, u8, u8) = (5, 0x55, 4);
-/// Unit attentions: code and qualifier.
-const POWER_ON: (u8, u8) = (0x29, 0x01);
-const NEXUS_LOST: (u8, u8) = (0x29, 0x07);
-const RESERVATIONS_PREEMPTED: (u8, u8) = (0x2a, 0x03);
-const RESERVATIONS_RELEASED: (u8, u8) = (0x2a, 0x04);
-const REGISTRATIONS_PREEMPTED: (u8, u8) = (0x2a, 0x05);
-
-fn failed(what: (u8, u8, u8)) -> Answer {
-    check(what.0, what.1, what.2)
 }
 
 impl LogicalUnit {
@@ -522,6 +494,7 @@ fn cut(mut data: Vec<u8>, room: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::persistent_reservation_answer::CHECK;
     use super::*;
 
     fn order(unit: &LogicalUnit, nexus: &Nexus, action: u8, kind: u8, key: u64, other: u64) -> u8 {

@@ -3,7 +3,7 @@
 use super::{Finding, Source, code_lines};
 
 /// Who may, and what for. A folder stands for the files in it.
-const KERNEL_FACING: [(&str, &str); 18] = [
+const KERNEL_FACING: [(&str, &str); 21] = [
     ("agents/src/net/announce.rs", "raw sockets"),
     ("agents/src/net/netlink", "netlink sockets"),
     ("agents/src/net/netlink.rs", "netlink sockets"),
@@ -14,6 +14,9 @@ const KERNEL_FACING: [(&str, &str); 18] = [
     ("conformance/src/behaviour/wire.rs", "the packet socket of what is heard at the peer"),
     ("conformance/src/host.rs", "namespaces, mounts, rights of a trial"),
     ("fence/src/ipmi/transport.rs", "UDP sockets"),
+    ("fence/src/persistent_reservation/nvme_ioctl.rs", "ioctl(2) of namespaces"),
+    ("fence/src/persistent_reservation/sg.rs", "SG_IO"),
+    ("fence/src/persistent_reservation/watchdog.rs", "reboot(2)"),
     ("fence/tests", "namespaces, core limits"),
     ("ocf-lib/src/cmd.rs", "process groups, pre_exec"),
     ("ocf-lib/src/local_time.rs", "localtime_r"),

@@ -53,3 +53,18 @@ fn nothing_piles_up() {
     assert_eq!(world.sh("ls /run/fence_manual | wc -l").trim(), "1");
     drop(waiting);
 }
+
+/// Between two system calls a new request looks like what a killed process has left: it keeps its hidden name so long.
+#[test]
+fn a_request_that_is_being_made_is_not_swept_away() {
+    let world = World::new();
+    let _made = world.pending();
+    world.sh(
+        "cd /run/fence_manual && python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('.new')\"",
+    );
+    assert!(world.pending().is_empty());
+    assert_eq!(world.sh("ls -A /run/fence_manual"), ".new\n");
+    world.sh("touch -d '2 minutes ago' /run/fence_manual/.new");
+    assert!(world.pending().is_empty());
+    assert_eq!(world.sh("ls -A /run/fence_manual"), "");
+}

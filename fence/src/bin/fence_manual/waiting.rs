@@ -26,6 +26,9 @@ const MOST: usize = 16;
 /// The longest single wait, after which a signal is looked for.
 const NAP: Duration = Duration::from_millis(500);
 
+/// How long a request may take from its socket to its name.
+const LONGEST_BIRTH: Duration = Duration::from_secs(60);
+
 /// What a waiting process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -106,7 +109,14 @@ pub fn all() -> io::Result<Vec<(Notice, UnixStream)>> {
     let folder = folder()?;
     let mut found = Vec::new();
     for entry in std::fs::read_dir(inside(&folder, ""))? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        // One that is being made now; or was, when its process was killed.
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|made| made.elapsed().ok());
+        if hidden && age.is_none_or(|age| age < LONGEST_BIRTH) {
+            continue;
+        }
         match UnixStream::connect(&path) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -164,8 +174,11 @@ impl Request {
         for byte in random {
             let _ = write!(number, "{byte:02x}");
         }
-        let listener = UnixListener::bind(inside(&folder, &number))?;
+        // Between bind and listen it looks like what a killed process has left: only then it gets its name.
+        let hidden = inside(&folder, &format!(".{number}"));
+        let listener = UnixListener::bind(&hidden)?;
         listener.set_nonblocking(true)?;
+        std::fs::rename(&hidden, inside(&folder, &number))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let notice = Notice { node: node.to_owned(), action: action.to_owned(), number, since };
         Ok(Self { notice, listener, folder, visitors: Vec::new(), reminded: Instant::now() })

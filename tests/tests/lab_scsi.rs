@@ -172,6 +172,22 @@ fn a_fenced_node_cannot_write_and_unfencing_heals_it() {
     good(scsi(&b, "action=on plug=n2 nodename=n2"));
     assert!(writes(&b) && writes(&a));
     assert_eq!(registered(&server), set(&[("n1", N1), ("n2", N2)]));
+    // The list has lost a node before this one: every place behind it is another node's now.
+    a.run(
+        "sed 's/n1) p=0/n1) p=1/' /usr/local/bin/cmap >/usr/local/bin/moved; chmod 755 /usr/local/bin/moved",
+    )
+    .unwrap()
+    .ok()
+    .unwrap();
+    for options in ["action=off plug=n2", "action=monitor"] {
+        let moved = format!("corosync_cmap_path=/usr/local/bin/moved devices=/dev/shared {options}");
+        let moved = call(&a, "fence_scsi", &moved);
+        assert!(
+            moved.code == 1 && moved.stderr.contains("its place in the node list makes 6c9d0001"),
+            "{moved:?}"
+        );
+    }
+    assert!(writes(&b));
     // Every spelling is the same key.
     good(scsi(&a, "action=off key=0x6C9D0001"));
     assert!(!writes(&b));

@@ -178,6 +178,7 @@ impl FabricDevice for FenceScsi {
         match self.call.action() {
             Action::Off => {
                 let own = self.own()?;
+                self.own_place_is_the_same(own)?;
                 let knowledge = self.knowledge(plug)?;
                 self.fabric.has_access(own, key, &knowledge)
             }
@@ -390,7 +391,11 @@ impl FenceScsi {
             return Ok(());
         }
         let cluster = self.cluster()?;
-        let Some(local) = cluster.local() else { return Ok(()) };
+        let Some(local) = cluster.local() else {
+            return Err(FenceError::usage(
+                "corosync does not say nodelist.local_node_pos, this host's place in its list",
+            ));
+        };
         let now = cluster.key(local, local.called(), KeyMethod::Position).map_err(FenceError::usage)?;
         if now == own {
             return Ok(());

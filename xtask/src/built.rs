@@ -180,8 +180,10 @@ fn ask(kind: Kind, file: &Path) -> Result<Built, String> {
     let names = |folder: &str| if kind == Kind::Fence { names_in(file, folder) } else { Vec::new() };
     let external = names("/usr/lib/stonith/plugins/external");
     let checks = names("/usr/share/cluster");
-    for name in
-        std::iter::once(&metadata.name).chain(metadata.symlinks.iter().map(|(name, _)| name)).chain(&external).chain(&checks)
+    for name in std::iter::once(&metadata.name)
+        .chain(metadata.symlinks.iter().map(|(name, _)| name))
+        .chain(&external)
+        .chain(&checks)
     {
         if !is_file_name(name) {
             return Err(format!("{} says it is '{name}', which cannot be a file's name", file.display()));

@@ -20,7 +20,7 @@ fn power(document: &Document) -> Option<&str> {
     document.elements.iter().find(|e| e.name == "GET_HOST_POWER")?.get("HOST_POWER")
 }
 
-/// The form of an answer of an iLO 3 with firmware 1.82 to GET_HOST_POWER_STATUS: seven documents, the power in the fifth.
+/// The form of an answer of an iLO 3 with firmware 1.82 to `GET_HOST_POWER_STATUS`: seven documents, the power in the fifth.
 const ANSWER: &str = "<?xml version=\"1.0\"?>\n<RIBCL VERSION=\"2.23\">\n<RESPONSE\n    STATUS=\"0x0000\"\n    MESSAGE='No error'\n     />\n</RIBCL>\n\
 <?xml version=\"1.0\"?>\n<RIBCL VERSION=\"2.23\">\n<RESPONSE\n    STATUS=\"0x0000\"\n    MESSAGE='No error'\n     />\n\
 <GET_HOST_POWER\n    HOST_POWER=\"ON\"\n    />\n</RIBCL>\n";

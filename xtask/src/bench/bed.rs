@@ -3,6 +3,8 @@
 
 use super::call::Call;
 use crate::process;
+use ringfence_tests::sim::ribcl::{self, Generation, Ribcl};
+use ringfence_tests::sim::xenapi::{self, Pool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -16,6 +18,14 @@ const PASSWORD: &str = "s3cret";
 pub struct Bed {
     dir: tempfile::TempDir,
     simulator: Option<Child>,
+    /// In this program: threads in the namespace.
+    others: Option<Others>,
+}
+
+/// Devices that Debian has no simulator of.
+struct Others {
+    ilo: Ribcl,
+    pool: Pool,
 }
 
 impl Bed {
@@ -28,7 +38,7 @@ impl Bed {
             .map_err(|why| format!("cannot make a network namespace: {why}"))?;
         let dir = tempfile::tempdir().map_err(|why| format!("cannot make a temporary folder: {why}"))?;
         fs::create_dir(dir.path().join("rsctmp")).map_err(|why| why.to_string())?;
-        let mut bed = Self { dir, simulator: None };
+        let mut bed = Self { dir, simulator: None, others: None };
         // A pair and not a dummy device: kernels without loadable modules may lack that.
         for line in [
             "link set lo up",
@@ -40,6 +50,14 @@ impl Bed {
             ip(line)?;
         }
         bed.simulator = Some(bed.start_simulator()?);
+        let not = |what: &'static str| {
+            move |why: std::io::Error| format!("cannot start the simulator of {what}: {why}")
+        };
+        bed.others = Some(Others {
+            ilo: Ribcl::start(ribcl::Settings::new(Generation::Ilo2, bed.dir.path().join("ilo")))
+                .map_err(not("an iLO"))?,
+            pool: Pool::start(xenapi::Settings::default()).map_err(not("a XenServer pool"))?,
+        });
         Ok(bed)
     }
 
@@ -48,9 +66,14 @@ impl Bed {
             let path = self.dir.path().join(name);
             crate::workspace::replace(&path, text.as_bytes(), mode).map(|()| path)
         };
-        // Called by ipmi_sim through popen; anything but `get power` is accepted.
-        let hook = "#!/bin/sh\nfor word in \"$@\"; do [ \"$word\" = power ] && echo power:1; done\nexit 0\n";
-        let hook = file("chassis", hook, 0o755)?;
+        // Called by ipmi_sim through popen. The power is a file; everything else is accepted.
+        let power = file("power", "1\n", 0o600)?;
+        let power = power.display();
+        let hook = format!(
+            "#!/bin/sh\nverb=$1; shift\nwhile [ $# -gt 0 ]; do\n  [ $verb$1 != getpower ] || echo power:$(cat {power})\n  \
+             [ $verb$1 != setpower ] || echo $2 >{power}\n  shift\ndone\nexit 0\n"
+        );
+        let hook = file("chassis", &hook, 0o755)?;
         let lan = format!(
             "name \"bench\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 623\n    priv_limit admin\n    \
              allowed_auths_callback none md2 md5 straight\n    allowed_auths_user none md2 md5 straight\n    \
@@ -113,14 +136,32 @@ impl Bed {
     }
 
     /// A call of a fence agent as Pacemaker makes it: everything on stdin.
-    pub fn fence(&self, program: &Path, action: &str) -> Result<Call, String> {
-        let lines = format!(
-            "ip=127.0.0.1\nusername=admin\npassword={PASSWORD}\nlanplus=1\ncipher=3\naction={action}\n"
-        );
-        let file: PathBuf = self.dir.path().join(format!("fence-{action}"));
-        crate::workspace::replace(&file, lines.as_bytes(), 0o600)?;
+    pub fn fence(&self, program: &Path, device: Device, action: &str) -> Result<Call, String> {
+        let lines = match (device, &self.others) {
+            (Device::Ilo, Some(others)) => format!(
+                "ip=127.0.0.1\nipport={}\nusername=admin\npassword=s3cret1\nssl_insecure=1\n",
+                others.ilo.address().port()
+            ),
+            (Device::Pool, Some(others)) => format!(
+                "session_url=http://{}\nusername=root\npassword=s3cret1\nplug=node1\n",
+                others.pool.address(0)
+            ),
+            (Device::Ipmi, _) | (Device::Ilo | Device::Pool, None) => {
+                format!("ip=127.0.0.1\nusername=admin\npassword={PASSWORD}\nlanplus=1\ncipher=3\n")
+            }
+        };
+        let file: PathBuf = self.dir.path().join(format!("{device:?}-{action}"));
+        crate::workspace::replace(&file, format!("{lines}action={action}\n").as_bytes(), 0o600)?;
         Ok(Call::new(program, &[]).reading(&file))
     }
+}
+
+/// What a fence agent speaks to.
+#[derive(Clone, Copy, Debug)]
+pub enum Device {
+    Ipmi,
+    Ilo,
+    Pool,
 }
 
 impl Drop for Bed {

@@ -1,6 +1,6 @@
 //! What is measured: the same work for ours and for upstream's.
 
-use super::bed::{self, ADDRESS, Bed};
+use super::bed::{self, ADDRESS, Bed, Device};
 use super::call::Call;
 use crate::built::{Built, Kind};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ pub struct Case {
     pub work: &'static str,
     /// The exit code that both must end with.
     pub code: i32,
+    /// At most so many calls of each.
+    pub runs: usize,
     pub prepare: Prepare,
     pub ours: Option<Subject>,
     pub upstream: Option<Subject>,
@@ -50,6 +52,10 @@ impl Prepare {
         }
     }
 }
+
+const MANY: usize = usize::MAX;
+/// Upstream's agents sleep whole seconds in these.
+const FEW: usize = 5;
 
 /// Work on a resource agent: word of the report, verb, exit code, what is there, what undoes it.
 type Work = (&'static str, &'static str, i32, Prepare, Option<&'static str>);
@@ -105,27 +111,49 @@ pub fn all(bed: &Bed, agents: &[Built]) -> Result<Vec<Case>, String> {
     resource(&mut cases, bed, agents, "LVM-filter", &[("accept", "^/dev/bench-has-none")], &STORAGE);
     resource(&mut cases, bed, agents, "multipath-resize", &[("device", "/dev/bench-has-none")], &STORAGE);
 
-    let ours = file_of(agents, Kind::Fence, "fence_ipmilan");
-    let upstream = there("/usr/sbin/fence_ipmilan");
-    for (work, action) in [("status", Some("status")), ("monitor", Some("monitor")), ("metadata", None)] {
-        let subject = |program: &Option<PathBuf>| -> Result<Option<Subject>, String> {
-            let Some(program) = program else { return Ok(None) };
-            let call = match action {
-                Some(action) => bed.fence(program, action)?,
-                None => Call::new(program, &["-o", "metadata"]),
-            };
-            Ok(Some(Subject { call, before: None }))
-        };
-        cases.push(Case {
-            agent: "fence_ipmilan",
-            work,
-            code: 0,
-            prepare: Prepare::Nothing,
-            ours: subject(&ours)?,
-            upstream: subject(&upstream)?,
-        });
+    fence(&mut cases, bed, agents, "fence_ipmilan", Some(Device::Ipmi))?;
+    fence(&mut cases, bed, agents, "fence_ilo2", Some(Device::Ilo))?;
+    fence(&mut cases, bed, agents, "fence_xenapi", Some(Device::Pool))?;
+    // Their disks are in the lab. Upstream has nothing like fence_ssh and fence_manual any more.
+    for agent in ["fence_scsi", "fence_mpath", "fence_ssh", "fence_manual"] {
+        fence(&mut cases, bed, agents, agent, None)?;
     }
     Ok(cases)
+}
+
+/// Each action of a fence agent on its simulator; without one, its metadata.
+fn fence(
+    cases: &mut Vec<Case>,
+    bed: &Bed,
+    agents: &[Built],
+    agent: &'static str,
+    device: Option<Device>,
+) -> Result<(), String> {
+    let ours = file_of(agents, Kind::Fence, agent);
+    let upstream = there(&format!("/usr/sbin/{agent}"));
+    // Off begins with a node that is on; after a reboot it is on again.
+    let work = [
+        ("status", None, MANY),
+        ("monitor", None, MANY),
+        ("off", Some("on"), FEW),
+        ("reboot", Some("on"), FEW),
+    ];
+    let mut add = |work, code, runs, of: &dyn Fn(&Path) -> Result<Subject, String>| -> Result<(), String> {
+        let side = |program: &Option<PathBuf>| program.as_deref().map(of).transpose();
+        let (ours, upstream) = (side(&ours)?, side(&upstream)?);
+        cases.push(Case { agent, work, code, runs, prepare: Prepare::Nothing, ours, upstream });
+        Ok(())
+    };
+    for (action, undo, runs) in work {
+        let Some(device) = device else { continue };
+        add(action, 0, runs, &|program| {
+            let before = undo.map(|undo| bed.fence(program, device, undo)).transpose()?;
+            Ok(Subject { call: bed.fence(program, device, action)?, before })
+        })?;
+    }
+    add("metadata", 0, MANY, &|program| {
+        Ok(Subject { call: Call::new(program, &["-o", "metadata"]), before: None })
+    })
 }
 
 fn resource(
@@ -147,7 +175,8 @@ fn resource(
                 before: undo.map(|undo| bed.resource(program, undo, parameters)),
             })
         };
-        cases.push(Case { agent, work, code, prepare, ours: subject(&ours), upstream: subject(&upstream) });
+        let (ours, upstream) = (subject(&ours), subject(&upstream));
+        cases.push(Case { agent, work, code, runs: MANY, prepare, ours, upstream });
     }
 }
 

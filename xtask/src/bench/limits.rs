@@ -73,6 +73,17 @@ pub fn judge(outcomes: &[Outcome]) -> Vec<Limit> {
     let fence = (ours("fence_ipmilan", "status"), upstream("fence_ipmilan", "status"));
     limits.push(part("fence_ipmilan status: wall minimum", fence.0, fence.1, 0.1, wall));
 
+    for one in outcomes.iter().filter(|one| one.agent.starts_with("fence_") && one.upstream.is_some()) {
+        let (ours, upstream) = (one.ours.as_ref(), one.upstream.as_ref());
+        limits.push(part(&format!("{} {}: wall minimum", one.agent, one.work), ours, upstream, 0.2, wall));
+        let memory = ours.zip(upstream).map(|(a, b)| (a.processes.peak_kib, b.processes.peak_kib));
+        limits.push(Limit {
+            what: format!("{} {}: peak memory: at most 1/4 of upstream's", one.agent, one.work),
+            found: memory.map_or_else(missing, |(a, b)| format!("{:.1} of {:.1} MB", mib(a), mib(b))),
+            kept: memory.map(|(a, b)| a * 4 <= b),
+        });
+    }
+
     let peak = outcomes
         .iter()
         .filter_map(|one| one.ours.as_ref().map(|f| (f.processes.peak_kib, one.agent, one.work)))
@@ -162,7 +173,7 @@ mod tests {
                 agent,
                 work,
                 ours: Some(ours.clone()),
-                upstream: Some(figures(30_000, 20, 4000)),
+                upstream: Some(figures(30_000, 20, if agent.starts_with("fence_") { 20_000 } else { 4000 })),
                 empty: figures(900, 0, 1000),
             })
             .to_vec()
@@ -180,7 +191,13 @@ mod tests {
     #[test]
     fn each_limit_breaks_on_its_own_figure() {
         assert_eq!(broken(&outcomes(&figures(1000, 1, 3000))).len(), 8);
-        assert_eq!(broken(&outcomes(&figures(1000, 0, 8 * 1024))), ["peak memory of each agent: under 8 MB"]);
+        assert_eq!(
+            broken(&outcomes(&figures(1000, 0, 8 * 1024))),
+            [
+                "fence_ipmilan status: peak memory: at most 1/4 of upstream's",
+                "peak memory of each agent: under 8 MB"
+            ]
+        );
         // 1.3 ms: more than 1/25 of 30 ms, less than 1.5 times 0.9 ms.
         assert_eq!(broken(&outcomes(&figures(1300, 0, 3000))).len(), 2);
         assert_eq!(broken(&outcomes(&figures(3100, 0, 3000))).len(), 4);

@@ -20,8 +20,8 @@ use clap::{ArgMatches, Command};
 use figures::Figures;
 use std::path::PathBuf;
 
-const PACKAGES: [&str; 6] =
-    ["fence-agents", "ipmitool", "iproute2", "openipmi", "resource-agents", "util-linux"];
+const PACKAGES: [&str; 7] =
+    ["fence-agents", "gnutls-bin", "ipmitool", "iproute2", "openipmi", "resource-agents", "util-linux"];
 
 /// Calls per subject and case when nothing is said.
 const RUNS: usize = 50;
@@ -74,7 +74,7 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     for case in cases::all(&bed, &agents)? {
         if case.agent.contains(only) || case.work.contains(only) {
             println!("==> {} {}", case.agent, case.work);
-            outcomes.push(measure(&case, &empty, runs)?);
+            outcomes.push(measure(&case, &empty, runs.min(case.runs))?);
         }
     }
     let floors = Floors { empty: alone(&empty, runs)?, true_: alone(&Call::new("/bin/true", &[]), runs)? };

@@ -97,9 +97,8 @@ enum Chosen<'a> {
 fn cases(chosen: &Chosen<'_>, keep: bool, tree: &Path, logs: &Path) -> Result<Counts, String> {
     let only: Vec<&str> = match chosen {
         Chosen::All => Vec::new(),
-        Chosen::Without(names) => names.to_vec(),
         Chosen::Containing(part) => vec![part],
-        Chosen::Named(names) => names.to_vec(),
+        Chosen::Without(names) | Chosen::Named(names) => names.to_vec(),
     };
     let without = matches!(chosen, Chosen::Without(_));
     let exact = without || matches!(chosen, Chosen::Named(_));

@@ -31,6 +31,11 @@ pub fn takes_any_number(name: &str) -> bool {
     TABLE.lines().any(|line| line.strip_prefix("any-number:") == Some(name))
 }
 
+/// Whether a plugin waits for a person (a line `person:NAME`).
+pub fn waits_for_a_person(name: &str) -> bool {
+    TABLE.lines().any(|line| line.strip_prefix("person:") == Some(name))
+}
+
 /// Names in the table that no subject has: left-overs.
 pub fn unknown(known: &[&str]) -> Vec<String> {
     let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));

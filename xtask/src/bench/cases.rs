@@ -112,7 +112,7 @@ pub fn all(bed: &Bed, agents: &[Built]) -> Result<Vec<Case>, String> {
     resource(&mut cases, bed, agents, "multipath-resize", &[("device", "/dev/bench-has-none")], &STORAGE);
 
     fence(&mut cases, bed, agents, "fence_ipmilan", Some(Device::Ipmi))?;
-    fence(&mut cases, bed, agents, "fence_ilo2", Some(Device::Ilo))?;
+    fence(&mut cases, bed, agents, "fence_ilo", Some(Device::Ilo))?;
     fence(&mut cases, bed, agents, "fence_xenapi", Some(Device::Pool))?;
     // Their disks are in the lab. Upstream has nothing like fence_ssh and fence_manual any more.
     for agent in ["fence_scsi", "fence_mpath", "fence_ssh", "fence_manual"] {

@@ -23,8 +23,17 @@ const PROGRAMS: [(&str, &str); 14] = [
 ];
 
 /// The Debian packages that the host needs besides the essential ones.
-pub const PACKAGES: [&str; 8] =
-    ["cpio", "erofs-utils", "iproute2", "kmod", "mmdebstrap", "qemu-system-x86", "util-linux", "xz-utils"];
+pub const PACKAGES: [&str; 9] = [
+    "cpio",
+    "erofs-utils",
+    "fence-agents",
+    "iproute2",
+    "kmod",
+    "mmdebstrap",
+    "qemu-system-x86",
+    "util-linux",
+    "xz-utils",
+];
 
 /// What is missing, one line each; empty when a lab can be opened.
 #[must_use]

@@ -93,7 +93,10 @@ impl Plan<'_> {
         for portal in self.portals.iter().filter(|wanted| !covered(&there, **wanted)) {
             objects
                 .mkdir(&group.join("np").join(portal::directory(*portal)))
-                .map_err(|fault| portal::refused(*portal).map_or(fault, Fault::generic))
+                .map_err(|fault| match portal::refused(*portal) {
+                    Some(why) => Fault::generic(format!("{fault}; {why}")),
+                    None => fault,
+                })
                 .map_err(|fault| fault.context(format_args!("cannot listen on {portal}")))?;
         }
         for portal in self.iser {

@@ -8,12 +8,12 @@
 //! Invariants: those of `fence_scsi`.
 
 use ocf_lib::fence::prelude::*;
-use ocf_lib::fence::{Action, FromText, Kind, LONGEST_WAIT};
+use ocf_lib::fence::{Action, LONGEST_WAIT};
 use ringfence_fence::persistent_reservation::device::{AnyPort, Places};
 use ringfence_fence::persistent_reservation::multipathd::{self, Configured};
 use ringfence_fence::persistent_reservation::store::{self, Store};
 use ringfence_fence::persistent_reservation::watchdog::{self, Check};
-use ringfence_fence::persistent_reservation::{Fabric, Key, Knowledge};
+use ringfence_fence::persistent_reservation::{Fabric, Key, KeyList, Knowledge, words};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,8 +29,8 @@ fence_options! {
     struct Options {
         devices: Option<String> => option("devices").short('d').argument("[devices]")
             .help("Multipath devices, separated by commas or blanks: /dev/mapper/mpatha"),
-        key: Option<WantedKey> => option("key").short('k').argument("[key]").help("Older name of plug"),
-        known_keys: Option<KnownKeys> => option("known_keys").long("known-keys").argument("[keys]")
+        key: Option<Key> => option("key").short('k').argument("[key]").help("Older name of plug"),
+        known_keys: Option<KeyList> => option("known_keys").long("known-keys").argument("[keys]")
             .help("Keys of all nodes and other users of the devices, separated by commas or blanks"),
         suppress_errors: bool => option("suppress-errors").long("suppress-errors").help("Tell warnings only to the debug log"),
         mpathpersist_path: String => option("mpathpersist_path").long("mpathpersist-path").argument("[path]").order(200)
@@ -38,33 +38,6 @@ fence_options! {
         store_path: String => option("store_path").long("store-path").argument("[path]").order(200)
             .default(STORE).help("Folder in which the agent keeps which key this host has on which device"),
     }
-}
-
-/// `key`.
-struct WantedKey(Key);
-
-impl FromText for WantedKey {
-    const KIND: Kind = Kind::Text;
-
-    fn from_text(text: &[u8]) -> Result<Self, String> {
-        Key::parse(&String::from_utf8_lossy(text)).map(Self)
-    }
-}
-
-/// `known_keys`.
-struct KnownKeys(BTreeSet<Key>);
-
-impl FromText for KnownKeys {
-    const KIND: Kind = Kind::Text;
-
-    fn from_text(text: &[u8]) -> Result<Self, String> {
-        words(&String::from_utf8_lossy(text)).map(Key::parse).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// Words between commas and blanks.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
 struct FenceMpath {
@@ -145,11 +118,7 @@ impl FabricDevice for FenceMpath {
                 let knowledge = self.knowledge(key);
                 self.fabric.has_access(own, key, &knowledge)
             }
-            Action::On => Ok(match self.fabric.registered(key)? {
-                Some(true) if self.fabric.gap(key)?.is_none() => Some(true),
-                Some(true) | None => None,
-                Some(false) => Some(false),
-            }),
+            Action::On => Ok(self.fabric.has_joined(key)?),
             Action::Reboot
             | Action::Status
             | Action::List
@@ -159,9 +128,9 @@ impl FabricDevice for FenceMpath {
             | Action::Manpage
             | Action::ValidateAll
             | Action::Diag => {
-                let any = self.fabric.registered(key)? != Some(false);
-                if !any && self.fabric.look()?.iter().flatten().any(|seen| !seen.is_guarded()) {
-                    self.warn("the key is not registered, but without a reservation the node can write all the same");
+                let (any, doubt) = self.fabric.status(key)?;
+                if let Some(why) = doubt {
+                    self.warn(why);
                 }
                 Ok(Some(any))
             }
@@ -259,12 +228,9 @@ impl FenceMpath {
     }
 
     fn remember(&mut self) {
-        let kept = match self.fabric.keys() {
-            Ok(keys) => self.store().remember(keys).map_err(|why| why.to_string()),
-            Err(why) => Err(why.to_string()),
-        };
-        if let Err(why) = kept {
-            self.call.log().debug(format!("the keys that are registered now are not remembered: {why}"));
+        let store = self.store();
+        if let Err(why) = self.fabric.remember(&store) {
+            self.call.log().debug(why);
         }
     }
 
@@ -301,7 +267,7 @@ impl FenceMpath {
 /// The key that is meant: `key`, as upstream has it, goes before `plug`.
 fn key(options: &Options, plug: &Plug) -> Result<Key, FenceError> {
     if let Some(key) = &options.key {
-        return Ok(key.0);
+        return Ok(*key);
     }
     Key::parse(plug.name())
         .map_err(|why| FenceError::usage(format!("plug '{}' is no key: {why}", plug.name())))

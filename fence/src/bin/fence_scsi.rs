@@ -13,12 +13,12 @@
 
 use ocf_lib::cmd::{Cmd, Runner, System};
 use ocf_lib::fence::prelude::*;
-use ocf_lib::fence::{Action, FromText, Kind, LONGEST_WAIT};
+use ocf_lib::fence::{Action, LONGEST_WAIT};
 use ringfence_fence::persistent_reservation::device::{AnyPort, Places, clustered};
 use ringfence_fence::persistent_reservation::node_key::{Cluster, Method as KeyMethod, Node};
 use ringfence_fence::persistent_reservation::store::Store;
 use ringfence_fence::persistent_reservation::watchdog::{self, Check};
-use ringfence_fence::persistent_reservation::{Fabric, Joined, Key, Knowledge};
+use ringfence_fence::persistent_reservation::{Fabric, Joined, Key, KeyList, Knowledge, words};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,9 +44,9 @@ fence_options! {
             .help("Let the devices keep registrations and reservation when their power fails (APTPL); for on"),
         devices: Option<String> => option("devices").short('d').argument("[devices]")
             .help("Devices, separated by commas or blanks; without it, the physical volumes of clustered and shared volume groups"),
-        key: Option<WantedKey> => option("key").short('k').argument("[key]")
+        key: Option<Key> => option("key").short('k').argument("[key]")
             .help("Key in hexadecimal digits, instead of the one made of the node's name: on registers it, off removes it"),
-        known_keys: Option<KnownKeys> => option("known_keys").long("known-keys").argument("[keys]")
+        known_keys: Option<KeyList> => option("known_keys").long("known-keys").argument("[keys]")
             .help("Keys of all nodes and other users of the devices, separated by commas or blanks, where they are not made of names"),
         nodename: Option<String> => option("nodename").argument("[nodename]").hidden()
             .help("Name of the node; goes before plug"),
@@ -71,33 +71,6 @@ fence_options! {
         vgs_path: String => option("vgs_path").long("vgs-path").argument("[path]").order(300)
             .default("/sbin/vgs").help("Path of vgs"),
     }
-}
-
-/// `key`.
-struct WantedKey(Key);
-
-impl FromText for WantedKey {
-    const KIND: Kind = Kind::Text;
-
-    fn from_text(text: &[u8]) -> Result<Self, String> {
-        Key::parse(&String::from_utf8_lossy(text)).map(Self)
-    }
-}
-
-/// `known_keys`.
-struct KnownKeys(BTreeSet<Key>);
-
-impl FromText for KnownKeys {
-    const KIND: Kind = Kind::Text;
-
-    fn from_text(text: &[u8]) -> Result<Self, String> {
-        words(&String::from_utf8_lossy(text)).map(Key::parse).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// Words between commas and blanks.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
 struct FenceScsi {
@@ -182,11 +155,7 @@ impl FabricDevice for FenceScsi {
                 let knowledge = self.knowledge(plug)?;
                 self.fabric.has_access(own, key, &knowledge)
             }
-            Action::On => Ok(match self.fabric.registered(key)? {
-                Some(true) if self.fabric.gap(key)?.is_none() => Some(true),
-                Some(true) | None => None,
-                Some(false) => Some(false),
-            }),
+            Action::On => Ok(self.fabric.has_joined(key)?),
             Action::Reboot
             | Action::Status
             | Action::List
@@ -196,9 +165,9 @@ impl FabricDevice for FenceScsi {
             | Action::Manpage
             | Action::ValidateAll
             | Action::Diag => {
-                let any = self.fabric.registered(key)? != Some(false);
-                if !any && self.fabric.look()?.iter().flatten().any(|seen| !seen.is_guarded()) {
-                    self.warn("the key is not registered, but without a reservation the node can write all the same");
+                let (any, doubt) = self.fabric.status(key)?;
+                if let Some(why) = doubt {
+                    self.warn(why);
                 }
                 Ok(Some(any))
             }
@@ -335,7 +304,7 @@ impl FenceScsi {
 
     fn key(&mut self, plug: &Plug) -> Result<Key, FenceError> {
         if let Some(key) = &self.options.key {
-            return Ok(key.0);
+            return Ok(*key);
         }
         let Some(node) = self.node(plug)? else {
             return Err(FenceError::usage("nodename or key is required"));
@@ -408,12 +377,8 @@ impl FenceScsi {
     }
 
     fn remember(&mut self) {
-        let kept = match self.fabric.keys() {
-            Ok(keys) => self.store.remember(keys).map_err(|why| why.to_string()),
-            Err(why) => Err(why.to_string()),
-        };
-        if let Err(why) = kept {
-            self.call.log().debug(format!("the keys that are registered now are not remembered: {why}"));
+        if let Err(why) = self.fabric.remember(&self.store) {
+            self.call.log().debug(why);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::key::Key;
 use super::lun::{Joined, Lun, Seen};
 use super::port::Port;
+use super::store::Store;
 use ocf_lib::fence::FenceError;
 use std::collections::BTreeSet;
 
@@ -86,6 +87,41 @@ impl<P: Port> Fabric<P> {
         } else {
             Some(false)
         })
+    }
+
+    /// For the framework's `on`: `Some(true)` only when `own` is a full member, `Some(false)` when it is nowhere.
+    ///
+    /// # Errors
+    /// As of [`Self::look`].
+    pub fn has_joined(&mut self, own: Key) -> Result<Option<bool>, Fault> {
+        Ok(match self.registered(own)? {
+            Some(true) if self.gap(own)?.is_none() => Some(true),
+            Some(true) | None => None,
+            Some(false) => Some(false),
+        })
+    }
+
+    /// For the framework's `status`: whether `key` is on any disk; and where it is on none, why that keeps nobody out.
+    ///
+    /// # Errors
+    /// As of [`Self::look`].
+    pub fn status(&mut self, key: Key) -> Result<(bool, Option<&'static str>), Fault> {
+        let any = self.registered(key)? != Some(false);
+        let unguarded = !any && self.look()?.iter().flatten().any(|seen| !seen.is_guarded());
+        let why = "the key is not registered, but without a reservation the node can write all the same";
+        Ok((any, unguarded.then_some(why)))
+    }
+
+    /// Keeps which keys are registered now, for [`Knowledge::seen`] of a later call.
+    ///
+    /// # Errors
+    /// A phrase for a log: nothing depends on it now.
+    pub fn remember(&mut self, store: &Store) -> Result<(), String> {
+        let kept = match self.keys() {
+            Ok(keys) => store.remember(keys).map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        kept.map_err(|why| format!("the keys that are registered now are not remembered: {why}"))
     }
 
     /// What keeps `own` from being a full member: the first disk that does not list it or has no reservation.

@@ -102,7 +102,11 @@ const DEFAULT: &[OptionDef] = &[
         .long("disable-timeout")
         .argument("[true/false]")
         .order(200)
-        .help("Leave the time limit to the caller; true by default when Pacemaker is the caller"),
+        .help(
+            "Leave every time limit to the caller: login_timeout, shell_timeout and power_timeout are not kept; true by \
+             default when Pacemaker is the caller. With 0, a device that does not answer makes way for the next level of \
+             fencing after power_timeout",
+        ),
     option("login_timeout")
         .long("login-timeout")
         .argument("[seconds]")

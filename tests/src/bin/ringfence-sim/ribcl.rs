@@ -45,6 +45,16 @@ const QUIRKS: &[Quirk<Quirks>] = &[
         set: |q, v| flag(v).map(|v| q.no_set_host_power = v),
     },
     Quirk {
+        name: "hangs",
+        help: "the operating system does not heed a short press of the button",
+        set: |q, v| flag(v).map(|v| q.hangs = v),
+    },
+    Quirk {
+        name: "quotes-login",
+        help: "each login is a syntax error that quotes the line, with the password",
+        set: |q, v| flag(v).map(|v| q.quotes_login = v),
+    },
+    Quirk {
         name: "no-hold",
         help: "HOLD_PWR_BTN is not supported",
         set: |q, v| flag(v).map(|v| q.no_hold = v),

@@ -53,6 +53,8 @@ def write(path):
             continue
         say("ack", number, "%.3f" % time.monotonic())
         number += 1
+        # Without a rest, writing is all that the emulated processors of client and target do.
+        time.sleep(0.02)
 
 
 def check(path, count):

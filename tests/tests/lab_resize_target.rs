@@ -30,7 +30,7 @@ while [ -e /tmp/go ]; do
     n=$((n+1))
     dd if=/dev/urandom of=/mnt/new bs=64k count=4 oflag=direct status=none && sync /mnt/new && s=$(sha256sum </mnt/new) \
         && mv /mnt/new /mnt/f$((n%8)) && echo "$((n%8)) $s" >>/tmp/acknowledged || echo failed >>/tmp/bad
-    sleep 0.1
+    sleep 0.3
 done &
 "#;
 /// Every file is as it was acknowledged last, also past the page cache.

@@ -43,7 +43,7 @@ writer() {
     touch /tmp/go-$N
     while [ -e /tmp/go-$N ]; do
         dd if=/dev/zero of=/mnt/$N/written bs=4k count=20 oflag=dsync status=none || echo failed >>/tmp/bad-$N
-        echo once >>/tmp/loops-$N; sleep 0.2
+        echo once >>/tmp/loops-$N; sleep 0.4
     done &
 }
 "#;

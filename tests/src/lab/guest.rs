@@ -176,7 +176,7 @@ impl Guest {
         let words: Vec<String> =
             words.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
         let script = format!(
-            "exec env {} /usr/lib/ocf/resource.d/{provider}/{kind} {}",
+            "export {}; exec /usr/lib/ocf/resource.d/{provider}/{kind} {}",
             words.join(" "),
             quoted(action)
         );
@@ -317,9 +317,9 @@ impl Guest {
             .zip(0..)
             .map(|((disk, ..), target)| format!("0:0:{target}:0={}", disk.name))
             .collect();
-        let mut args = vec![self.name.as_str(), &number, &now, &seed];
+        let mut args = vec![recipe::GUEST_WAKE, "--", self.name.as_str(), &number, &now, &seed];
         args.extend(disks.iter().map(String::as_str));
-        let woken = machine.agent.begin(recipe::GUEST_WAKE, &args).and_then(|waking| {
+        let woken = machine.agent.begin("exec perl -e \"$@\"", &args).and_then(|waking| {
             for ((disk, path, file), target) in plugs.iter().zip(0_u32..) {
                 plug(&mut machine, disk, *path, file, target)?;
             }
@@ -414,7 +414,6 @@ impl Running<'_> {
     /// # Errors
     /// When the guest does not answer, or the command outlives its time: the guest hangs.
     pub fn wait(self) -> Result<Ran, LabError> {
-        let mut pause = Duration::from_millis(4);
         loop {
             if let Some(ran) = self.ended()? {
                 return Ok(ran);
@@ -424,8 +423,9 @@ impl Running<'_> {
                 let what = format!("end of '{}'", self.what);
                 return Err(LabError::Timeout { what, after: self.began.elapsed(), last });
             }
-            std::thread::sleep(pause);
-            pause = (pause * 3 / 2).min(Duration::from_millis(50));
+            // Each question costs the emulated processor some milliseconds of what it is asked about.
+            let pause = self.began.elapsed() / 16;
+            std::thread::sleep(pause.clamp(Duration::from_millis(4), Duration::from_millis(300)));
         }
     }
 

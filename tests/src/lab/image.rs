@@ -182,6 +182,7 @@ fn furnish(root: &Path) -> Result<(), LabError> {
     let files = [
         ("sbin/lab-init", recipe::GUEST_INIT, 0o755),
         ("etc/udev/rules.d/99-lab.rules", recipe::UDEV_RULES, 0o644),
+        ("etc/udev/rules.d/55-scsi-sg3_id.rules", recipe::NO_SG3_RULES, 0o644),
         ("etc/lab/modules", &modules, 0o644),
         // drbdadm would call home.
         ("etc/drbd.d/global_common.conf", "global { usage-count no; }\ncommon { }\n", 0o644),

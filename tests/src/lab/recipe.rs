@@ -16,6 +16,9 @@ pub(crate) const CLUSTER_REST: &str = include_str!("../../lab/cluster-rest");
 /// Run before the snapshot of guests with OpenZFS.
 pub(crate) const ZFS_START: &str = include_str!("../../lab/zfs-start");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
+/// In the place of sg3-utils' rules.
+pub(crate) const NO_SG3_RULES: &str =
+    "# Nine programs for each event of each disk, for names that scsi_id makes as well.\n";
 const PACKAGES: &str = include_str!("../../lab/packages.txt");
 const MODULES: &str = include_str!("../../lab/modules.txt");
 const INITRAMFS_MODULES: &str = include_str!("../../lab/initramfs-modules.txt");
@@ -42,7 +45,7 @@ pub(crate) fn key(kernel: &str) -> Result<String, LabError> {
     let mut packages = packages();
     packages.push(kernel);
     let versions = debian::candidates(&packages)?.join("\n");
-    let files = [INITRAMFS_INIT, GUEST_INIT, UDEV_RULES, MODULES, INITRAMFS_MODULES];
+    let files = [INITRAMFS_INIT, GUEST_INIT, UDEV_RULES, NO_SG3_RULES, MODULES, INITRAMFS_MODULES];
     Ok(digest(&[&[EDITION, &versions], files.as_slice()].concat()))
 }
 

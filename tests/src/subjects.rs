@@ -9,6 +9,7 @@ use crate::cluster::{Agents, mounts};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,7 +36,7 @@ pub struct Subjects {
     /// The tree itself.
     pub tree: PathBuf,
     pub resource: Vec<Subject>,
-    /// Under every name.
+    /// Under every name by which it is an agent.
     pub fence: Vec<Subject>,
     pub external: Vec<Subject>,
 }
@@ -66,12 +67,25 @@ pub fn read(tree: &Path) -> io::Result<Subjects> {
         }
         Ok(found)
     };
-    Ok(Subjects {
-        tree: tree.to_owned(),
-        resource: family(RESOURCE_AGENTS)?,
-        fence: family(FENCE_AGENTS)?,
-        external: family(EXTERNAL_PLUGINS)?,
-    })
+    let resource = family(RESOURCE_AGENTS)?;
+    let mut fence = family(FENCE_AGENTS)?;
+    let programs = programs(&fence)?;
+    fence.retain(|subject| subject.alias_of.is_none() || !programs.contains(&subject.name));
+    Ok(Subjects { tree: tree.to_owned(), resource, fence, external: family(EXTERNAL_PLUGINS)? })
+}
+
+/// The names under which the agents say that they are programs for an operator, and no agents.
+fn programs(fence: &[Subject]) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for agent in fence.iter().filter(|subject| subject.alias_of.is_none()) {
+        let mut asked = Command::new(&agent.file);
+        asked.arg0("/usr/sbin/ask").arg("getinfo-name").env_clear().stdin(Stdio::null());
+        let told = asked.output()?;
+        if told.status.success() {
+            names.extend(String::from_utf8_lossy(&told.stdout).split_whitespace().map(str::to_owned));
+        }
+    }
+    Ok(names)
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<Subject>> {
@@ -186,5 +200,22 @@ mod tests {
         let found = entries(dir.path()).unwrap();
         let names: Vec<_> = found.iter().map(|s| (s.name.as_str(), s.alias_of.as_deref())).collect();
         assert_eq!(names, [("fence_a", None), ("fence_b", Some("fence_a"))]);
+    }
+
+    #[test]
+    fn an_operators_program_is_no_agent() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        for folder in [RESOURCE_AGENTS, FENCE_AGENTS, EXTERNAL_PLUGINS] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("fence_a"), "#!/bin/sh\necho fence_client").unwrap();
+        }
+        let folder = dir.path().join(FENCE_AGENTS);
+        fs::set_permissions(folder.join("fence_a"), fs::Permissions::from_mode(0o755)).unwrap();
+        for link in ["fence_client", "fence_b"] {
+            std::os::unix::fs::symlink("fence_a", folder.join(link)).unwrap();
+        }
+        let names: Vec<_> = read(dir.path()).unwrap().fence.into_iter().map(|found| found.name).collect();
+        assert_eq!(names, ["fence_a", "fence_b"]);
     }
 }

@@ -51,6 +51,8 @@ pub struct Built {
     pub external: Vec<String>,
     /// Names in `/usr/share/cluster` under which it is a check of the watchdog.
     pub checks: Vec<String>,
+    /// Names in `/usr/sbin` under which it is a program for an operator.
+    pub programs: Vec<String>,
 }
 
 /// Builds all agents and asks each of them.
@@ -180,16 +182,19 @@ fn ask(kind: Kind, file: &Path) -> Result<Built, String> {
     let names = |folder: &str| if kind == Kind::Fence { names_in(file, folder) } else { Vec::new() };
     let external = names("/usr/lib/stonith/plugins/external");
     let checks = names("/usr/share/cluster");
+    let programs = names("/usr/sbin");
     for name in std::iter::once(&metadata.name)
         .chain(metadata.symlinks.iter().map(|(name, _)| name))
         .chain(&external)
         .chain(&checks)
+        .chain(&programs)
     {
         if !is_file_name(name) {
             return Err(format!("{} says it is '{name}', which cannot be a file's name", file.display()));
         }
     }
-    Ok(Built { kind, file: file.to_owned(), name: metadata.name.clone(), metadata, external, checks })
+    let name = metadata.name.clone();
+    Ok(Built { kind, file: file.to_owned(), name, metadata, external, checks, programs })
 }
 
 /// Asked as a plugin is: by the folder it is called from. An agent that does not answer is none.

@@ -194,6 +194,7 @@ mod tests {
             },
             external: vec!["x".to_owned()],
             checks: Vec::new(),
+            programs: Vec::new(),
         }
     }
 

@@ -79,13 +79,16 @@ fn lay_out(agent: &Built, destdir: &Path, done: &mut Vec<PathBuf>) -> Result<(),
                 completion.as_bytes(),
                 0o644,
             )?;
-            for (alias, _) in &agent.metadata.symlinks {
+            for alias in agent.metadata.symlinks.iter().map(|(alias, _)| alias).chain(&agent.programs) {
                 let text = format!(".so man8/{}.8\n", agent.name);
                 file(format!("usr/share/man/man8/{alias}.8"), text.as_bytes(), 0o644)?;
             }
             for (alias, _) in &agent.metadata.symlinks {
                 link(&destdir.join(FENCE_AGENTS).join(alias), &agent.name, done)?;
                 link(&destdir.join("usr/share/bash-completion/completions").join(alias), &agent.name, done)?;
+            }
+            for program in &agent.programs {
+                link(&destdir.join(FENCE_AGENTS).join(program), &agent.name, done)?;
             }
             for check in &agent.checks {
                 // No link: administrators make a hard link to it in /etc/watchdog.d.
@@ -140,6 +143,7 @@ mod tests {
             },
             external: vec!["plug".to_owned()],
             checks: vec!["fence_x_check".to_owned()],
+            programs: vec!["x_client".to_owned()],
         }
     }
 
@@ -155,16 +159,16 @@ mod tests {
         }
         let binary = dest.join("usr/sbin/fence_x");
         assert_eq!(fs::metadata(&binary).unwrap().permissions().mode() & 0o7777, 0o755);
-        for alias in ["usr/sbin/fence_other", "usr/lib/stonith/plugins/external/plug"] {
+        for alias in ["usr/sbin/fence_other", "usr/sbin/x_client", "usr/lib/stonith/plugins/external/plug"] {
             assert_eq!(fs::canonicalize(dest.join(alias)).unwrap(), fs::canonicalize(&binary).unwrap());
             // What `stonith` asks of a plugin: regular behind the link, executable, nobody else may write.
             assert!(fs::metadata(dest.join(alias)).unwrap().is_file());
         }
         assert!(fs::symlink_metadata(dest.join("usr/share/cluster/fence_x_check")).unwrap().is_file());
-        assert_eq!(
-            fs::read_to_string(dest.join("usr/share/man/man8/fence_other.8")).unwrap(),
-            ".so man8/fence_x.8\n"
-        );
+        for alias in ["fence_other", "x_client"] {
+            let page = fs::read_to_string(dest.join(format!("usr/share/man/man8/{alias}.8"))).unwrap();
+            assert_eq!(page, ".so man8/fence_x.8\n");
+        }
     }
 
     fn workspace_entries(dir: &Path) -> usize {

@@ -153,22 +153,58 @@ say(lambda w: b'confirm %s node1' % w[1].encode(), False)
 fn the_older_names_of_the_operators_side() {
     let world = World::new();
     let dir = tempfile::tempdir().unwrap();
-    for (name, args) in [
-        ("fence_ack_manual", &["-n", "node1"][..]),
-        ("fence_ack_manual", &["node1"]),
-        ("meatclient", &["-c", "node1"]),
+    let called = |line: &str, typed: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let link = dir.path().join(words[0]);
+        let _ = std::os::unix::fs::symlink(PROGRAM, &link);
+        words[0] = link.to_str().unwrap();
+        world.run(&words, typed)
+    };
+    // Nothing waits: the statuses of the originals.
+    assert_eq!(called("fence_ack_manual -n node1", "absolutely\n").code, Some(1));
+    assert_eq!(called("meatclient -c node1", "y\n").code, Some(4));
+    for (line, typed) in [
+        ("fence_ack_manual -n node1", "absolutely\n"),
+        ("fence_ack_manual node1", "absolutely\n"),
+        ("fence_ack_manual -e -n node1", "absolutely\n"),
+        ("fence_ack_manual -O -n node1", ""),
+        ("meatclient -c node1", "y\n"),
+        ("meatclient -c node1 -w", "yes\n"),
     ] {
-        let link = dir.path().join(name);
-        let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink(PROGRAM, &link).unwrap();
-        let waiting = world.waits("plug=node1\naction=off\n");
-        let mut words = vec![link.to_str().unwrap()];
-        words.extend(args);
-        assert_eq!(world.run(&words, "absolutely\n").code, Some(0), "{name}");
+        let mut waiting = world.waits("plug=node1\naction=off\n");
+        for (wrong, typed, code) in [
+            ("fence_ack_manual -n node1", "y\n", 1),
+            ("fence_ack_manual -n node", "absolutely\n", 1),
+            ("fence_ack_manual -h", "", 1),
+            ("fence_ack_manual -c node1", "absolutely\n", 1),
+            ("meatclient -c node1", "n\n", 3),
+            ("meatclient -c node1", "", 3),
+            ("meatclient node1", "y\n", 3),
+            ("meatclient -c node", "y\n", 4),
+        ] {
+            let run = called(wrong, typed);
+            assert!(run.code == Some(code) && waiting.still(), "{wrong}: {run:?}");
+        }
+        let run = called(line, typed);
+        assert!(run.code == Some(0) && run.stdout.ends_with("confirmed\n"), "{line}: {run:?}");
         assert_eq!(waiting.ends().code, Some(0));
     }
     assert_eq!(run(Path::new(PROGRAM), &["ack"], "").code, Some(3));
     assert_eq!(run(Path::new(PROGRAM), &["ack", "--yes", "node1"], "").code, Some(3));
+}
+
+/// Whoever installs it asks for the names; only then.
+#[test]
+fn the_older_names_are_told() {
+    use std::os::unix::process::CommandExt as _;
+    let told = |name: &str| {
+        let begun = std::time::Instant::now();
+        let mut command = super::agent::command(Path::new(PROGRAM));
+        command.arg0(name).arg("getinfo-name");
+        super::agent::ended(super::agent::started(command, ""), begun)
+    };
+    told("/usr/sbin/ask").is(0, "fence_ack_manual meatclient\n", "");
+    told("/usr/sbin/fence_manual").is(1, "", "plug");
 }
 
 #[test]

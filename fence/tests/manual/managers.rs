@@ -47,3 +47,31 @@ fn stonith_and_fence_legacy_wait_for_the_operator() {
     let run = world.run(&["sh", "-c", "stonith -t external/meatware hostlist='node1' -T off node"], "");
     assert_ne!(run.code, Some(0), "{run:?}");
 }
+
+/// Heartbeat's own plugin, which is no program of ours: whoever has our `meatclient` in the place of its own is not left alone.
+#[test]
+fn our_meatclient_confirms_to_heartbeats_own_plugin() {
+    let world = World::new();
+    world.sh(&format!("cp {PROGRAM} /run/meatclient"));
+    for (typed, client, plugin) in [("y\n", Some(0), Some(0)), ("n\n", Some(3), Some(5))] {
+        let begun = Instant::now();
+        let caller = agent::started(
+            world.command(&["stonith", "-t", "meatware", "hostlist=node1", "-T", "reset", "node1"]),
+            "",
+        );
+        while world.sh("ls /run").lines().all(|name| name != "meatware.node1") {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the plugin does not wait");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(world.run(&["/run/meatclient", "-c", "node"], "y\n").code, Some(4));
+        let run = world.run(&["/run/meatclient", "-c", "node1", "-w"], typed);
+        assert_eq!(run.code, client, "{run:?}");
+        let run = agent::ended(caller, begun);
+        assert_eq!(run.code, plugin, "{run:?}");
+    }
+    // What a killed plugin has left, and what is no pipe.
+    world.sh("mkfifo /run/meatware.node2; : >/run/meatware.node3");
+    for node in ["node2", "node3", "../run/meatware.node2"] {
+        assert_eq!(world.run(&["/run/meatclient", "-c", node], "y\n").code, Some(4), "{node}");
+    }
+}

@@ -1,76 +1,34 @@
-//! The operator's side: `fence_manual ack NODE`, `fence_ack_manual [-n] NODE`, `meatclient -c NODE [-w SECONDS]`.
+//! The operator's side: `fence_manual ack NODE`, and by its older names `fence_ack_manual [-n] NODE`, `meatclient -c NODE [-w]`.
 //!
 //! Statuses are those of `meatclient`: 0 confirmed, 3 not confirmed (or called wrongly), 4 nothing waits for that node,
-//! 8 the waiting process did not take it.
+//! 8 the waiting process did not take it. `fence_ack_manual` has 1 for all that is not 0.
 
+use super::called::{Called, Failed, Wish};
+use super::pipe;
 use super::waiting::{self, Notice};
 use ocf_lib::deadline::Deadline;
-use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const ABORTED: u8 = 3;
-const NOBODY: u8 = 4;
-const NOT_TAKEN: u8 = 8;
-
-const USAGE: &str = "usage: fence_manual ack NODE [-w SECONDS]   confirm that NODE is down\n\
-                     \x20      fence_manual ack -l                  show what waits for a confirmation\n\
-                     fence_ack_manual [-n] NODE and meatclient -c NODE are understood too";
-
-/// The arguments of the operator's call, if this is one: by the name of the program, or by the word `ack`.
-pub fn asked_for(mut argv: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
-    let program = argv.next()?;
-    let mut rest: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
-    let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());
-    if matches!(name.as_deref(), Some("fence_ack_manual" | "meatclient")) {
-        return Some(rest);
-    }
-    (rest.first().map(String::as_str) == Some("ack")).then(|| rest.split_off(1))
-}
-
-/// What the operator wants.
-#[derive(Debug, PartialEq, Eq)]
-enum Wish {
-    List,
-    Confirm { node: String, wait: Duration },
-}
-
-fn understood(arguments: &[String]) -> Option<Wish> {
-    let mut words = arguments.iter().map(String::as_str);
-    let (mut node, mut wait) = (None, Duration::ZERO);
-    while let Some(word) = words.next() {
-        match word {
-            "-l" => return (arguments.len() == 1).then_some(Wish::List),
-            "-w" => wait = Duration::from_secs(words.next()?.parse().ok()?),
-            "-n" | "-c" if node.is_none() => node = Some(words.next()?),
-            option if option.starts_with('-') => return None,
-            name if node.is_none() => node = Some(name),
-            _ => return None,
-        }
-    }
-    node.filter(|node| !node.is_empty()).map(|node| Wish::Confirm { node: node.to_owned(), wait })
-}
-
-/// Carries it out.
-pub fn run(arguments: &[String]) -> ExitCode {
-    let status = match understood(arguments) {
-        None => Err((ABORTED, USAGE.to_owned())),
+/// Carries out what `called` means with these words.
+pub fn run(called: Called, arguments: &[String]) -> ExitCode {
+    let ended = match called.wish(arguments) {
+        None => Err((Failed::NotConfirmed, called.usage().to_owned())),
         Some(Wish::List) => list(),
-        Some(Wish::Confirm { node, wait }) => confirm(&node, wait),
+        Some(Wish::Confirm { node, wait, ask }) => confirm(called, &node, wait, ask),
     };
-    match status {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err((status, why)) => {
+        Err((failed, why)) => {
             let _ = writeln!(io::stderr(), "{why}");
-            ExitCode::from(status)
+            ExitCode::from(called.status(failed))
         }
     }
 }
 
-type Ended = Result<(), (u8, String)>;
+type Ended<T = ()> = Result<T, (Failed, String)>;
 
 fn said(text: &str) {
     // Without anybody who reads it there is nobody to tell.
@@ -78,8 +36,9 @@ fn said(text: &str) {
     let _ = io::stdout().flush();
 }
 
-fn waiting() -> Result<Vec<(Notice, UnixStream)>, (u8, String)> {
-    waiting::all().map_err(|why| (NOBODY, format!("cannot look into {}: {why}", waiting::FOLDER)))
+fn waiting() -> Ended<Vec<(Notice, UnixStream)>> {
+    waiting::all()
+        .map_err(|why| (Failed::NobodyWaits, format!("cannot look into {}: {why}", waiting::FOLDER)))
 }
 
 fn list() -> Ended {
@@ -89,13 +48,47 @@ fn list() -> Ended {
     Ok(())
 }
 
-fn confirm(node: &str, wait: Duration) -> Ended {
+/// Who waits for a word about one node.
+enum Waiter {
+    Agent(Notice, UnixStream),
+    /// Heartbeat's own plugin, whose client this program stands in for.
+    Plugin(pipe::Pipe),
+}
+
+impl Waiter {
+    fn action(&self) -> &str {
+        match self {
+            Self::Agent(notice, _) => &notice.action,
+            Self::Plugin(_) => "reset",
+        }
+    }
+
+    fn take(&mut self) -> bool {
+        match self {
+            Self::Agent(notice, stream) => {
+                let taken = stream
+                    .write_all(notice.confirmation().as_bytes())
+                    .and_then(|()| waiting::read_line(stream));
+                taken.ok().as_deref() == Some("taken\n")
+            }
+            Self::Plugin(pipe) => pipe.confirm().is_ok(),
+        }
+    }
+}
+
+/// Those who wait for exactly this node, at the latest when `wait` is over.
+fn waiters(called: Called, node: &str, wait: Duration) -> Ended<Vec<Waiter>> {
     let until = Deadline::after(wait);
-    let ours = loop {
+    loop {
         let (ours, others): (Vec<_>, Vec<_>) =
             waiting()?.into_iter().partition(|(notice, _)| notice.node == node);
+        let mut ours: Vec<_> =
+            ours.into_iter().map(|(notice, stream)| Waiter::Agent(notice, stream)).collect();
+        if called == Called::Meatclient {
+            ours.extend(pipe::Pipe::open(node).map(Waiter::Plugin));
+        }
         if !ours.is_empty() {
-            break ours;
+            return Ok(ours);
         }
         if until.expired() {
             let others: Vec<_> = others.iter().map(|(notice, _)| notice.node.as_str()).collect();
@@ -104,79 +97,43 @@ fn confirm(node: &str, wait: Duration) -> Ended {
             } else {
                 format!("what waits: {}", others.join(", "))
             };
-            return Err((NOBODY, format!("nothing waits for a confirmation of exactly '{node}'; {others}")));
+            return Err((
+                Failed::NobodyWaits,
+                format!("nothing waits for a confirmation of exactly '{node}'; {others}"),
+            ));
         }
         until.sleep(Duration::from_millis(500));
-    };
-    let actions: Vec<_> = ours.iter().map(|(notice, _)| notice.action.as_str()).collect();
-    said(&format!(
-        "The cluster waits for: {} of {node}.\n\
-         If {node} still runs and you confirm, DATA WILL BE DESTROYED. Confirm only if you have seen yourself that it is off,\n\
-         or cut off from all storage and networks. Type 'absolutely' to confirm: ",
-        actions.join(", ")
-    ));
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    if read.is_err() || answer.trim() != "absolutely" {
-        return Err((ABORTED, "not confirmed".to_owned()));
     }
-    for (notice, mut stream) in ours {
-        let taken =
-            stream.write_all(notice.confirmation().as_bytes()).and_then(|()| waiting::read_line(&mut stream));
-        if taken.ok().as_deref() != Some("taken\n") {
+}
+
+fn confirm(called: Called, node: &str, wait: Duration, ask: bool) -> Ended {
+    let ours = waiters(called, node, wait)?;
+    if ask {
+        let actions: Vec<_> = ours.iter().map(Waiter::action).collect();
+        said(&format!(
+            "The cluster waits for: {} of {node}.\n\
+             If {node} still runs and you confirm, DATA WILL BE DESTROYED. Confirm only if you have seen yourself that it is off,\n\
+             or cut off from all storage and networks. {}",
+            actions.join(", "),
+            called.prompt()
+        ));
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        if read.is_err() || !called.agreed(&answer) {
+            return Err((Failed::NotConfirmed, "not confirmed".to_owned()));
+        }
+    }
+    for mut waiter in ours {
+        if !waiter.take() {
             return Err((
-                NOT_TAKEN,
+                Failed::NotTaken,
                 format!(
                     "the request for {} of {node} was over before it was confirmed: nothing was taken",
-                    notice.action
+                    waiter.action()
                 ),
             ));
         }
     }
     said("confirmed\n");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn who_is_called() {
-        let asked = |line: &str| asked_for(line.split_whitespace().map(OsString::from));
-        assert_eq!(asked("/usr/sbin/fence_manual ack n1"), Some(words("n1")));
-        assert_eq!(asked("/usr/sbin/fence_ack_manual -n n1"), Some(words("-n n1")));
-        assert_eq!(asked("meatclient -c n1"), Some(words("-c n1")));
-        assert_eq!(asked("/usr/sbin/fence_manual -o off -n ack"), None);
-        assert_eq!(asked("/usr/sbin/fence_manual"), None);
-    }
-
-    #[test]
-    fn what_is_wanted() {
-        let confirm =
-            |node: &str, wait| Some(Wish::Confirm { node: node.into(), wait: Duration::from_secs(wait) });
-        for line in ["n1", "-n n1", "-c n1"] {
-            assert_eq!(understood(&words(line)), confirm("n1", 0), "{line}");
-        }
-        assert_eq!(understood(&words("-c n1 -w 5")), confirm("n1", 5));
-        assert_eq!(understood(&words("-l")), Some(Wish::List));
-        for line in [
-            "",
-            "-n",
-            "n1 n2",
-            "-n n1 n2",
-            "-n n1 -c n2",
-            "-n n1 -c n2 n3",
-            "-w",
-            "n1 -w x",
-            "--help",
-            "-l n1",
-        ] {
-            assert_eq!(understood(&words(line)), None, "{line:?}");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Fencing by a person: the agent waits until an operator confirms that exactly this node is down.
 //!
 //! Replaces `fence_manual` of the first clusters and Heartbeat's `meatware`. The confirmation is given with `fence_manual ack NODE`;
-//! a link to this program called `fence_ack_manual` or `meatclient` does the same, as the originals did.
+//! a link to this program called `fence_ack_manual` or `meatclient` is called as the originals were, and does the same.
 //!
 //! Invariants:
 //! - A success has been confirmed by somebody after the request began, for this very request: a confirmation is a conversation
@@ -10,8 +10,11 @@
 //! - Only the user under whom the agent runs, or root, can confirm: the folder is private, and the kernel tells who speaks.
 
 mod ack;
+mod called;
+mod pipe;
 mod waiting;
 
+use called::Called;
 use ocf_lib::deadline::Deadline;
 use ocf_lib::fence::prelude::*;
 use ocf_lib::fence::{FromText, Kind};
@@ -179,8 +182,12 @@ const EXTERNAL: External = External {
 };
 
 fn main() -> ExitCode {
-    match ack::asked_for(std::env::args_os()) {
-        Some(arguments) => ack::run(&arguments),
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(told) = Called::names(&args) {
+        return told;
+    }
+    match Called::by(args.into_iter()) {
+        Some((called, arguments)) => ack::run(called, &arguments),
         None => run::<Manual>(),
     }
 }

@@ -89,13 +89,17 @@ fn monitors_of_drbd_and_tgtd_beside_upstreams() {
     guest.put("/etc/drbd.d/r0.res", RESOURCE).unwrap();
     sh(&guest, "drbdadm create-md --force r0 >/dev/null 2>&1\ntgtd && tgtadm --op show --mode target");
     let heartbeat = "/usr/lib/ocf/resource.d/heartbeat";
+    let meta = ["notify=true", "clone_max=2", "clone_node_max=1", "master_max=1", "master_node_max=1"];
+    let meta = meta.map(|word| format!("CRM_meta_{word}"));
+    let mut drbd = vec!["drbd_resource=r0"];
+    drbd.extend(meta.iter().map(String::as_str));
     let unit = [&["implementation=tgt"], &UNIT[..]].concat();
     for (agent, theirs, parameters) in [
-        ("drbd", "/usr/lib/ocf/resource.d/linbit/drbd", &["drbd_resource=r0", "CRM_meta_notify=true"][..]),
-        ("iSCSITarget", &format!("{heartbeat}/iSCSITarget"), &["implementation=tgt", IQN]),
+        ("drbd", "/usr/lib/ocf/resource.d/linbit/drbd", &drbd[..]),
+        ("iSCSITarget", &format!("{heartbeat}/iSCSITarget"), &["implementation=tgt", "tid=1", IQN]),
         ("iSCSILogicalUnit", &format!("{heartbeat}/iSCSILogicalUnit"), &unit),
     ] {
-        Running { agent, theirs, parameters, runs: 1, quicker: 2.0 }.shown(&guest);
+        Running { agent, theirs, parameters, runs: 1, quicker: 3.0 }.shown(&guest);
     }
 }
 
@@ -107,7 +111,7 @@ fn monitors_of_zfs_beside_upstreams() {
         "zpool create -o cachefile=none -m /tank tank $(readlink -f /dev/lab/unit); zpool export tank",
     );
     let theirs = "/usr/lib/ocf/resource.d/heartbeat/ZFS";
-    Running { agent: "ZFS", theirs, parameters: &["pool=tank"], runs: 0, quicker: 2.0 }.shown(&guest);
+    Running { agent: "ZFS", theirs, parameters: &["pool=tank"], runs: 0, quicker: 4.0 }.shown(&guest);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub(crate) fn translate(spec: &Spec, dialect: Dialect, argv0: &OsStr, args: &[Os
 pub(crate) fn verb(dialect: Dialect, word: &str) -> Option<Verb> {
     match dialect {
         Dialect::Lsb => lsb::verb(word),
+        // Its word for what the source of a migration does; the target is called with nothing.
+        Dialect::Rgmanager if word == "migrate" => Some(Verb::MigrateTo),
         Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Rgmanager | Dialect::Heartbeat => Verb::parse(word),
     }
 }
@@ -128,6 +130,12 @@ mod tests {
             Path::new("/"),
             &Env::from_pairs(pairs.iter().map(|(k, v)| (*k, *v))),
         )
+    }
+
+    #[test]
+    fn rgmanager_has_a_word_of_its_own_for_a_migration() {
+        assert_eq!(verb(Dialect::Rgmanager, "migrate"), Some(Verb::MigrateTo));
+        assert_eq!(verb(Dialect::Ocf11, "migrate"), None);
     }
 
     #[test]

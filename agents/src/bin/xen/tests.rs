@@ -180,7 +180,7 @@ fn what_is_left_of_a_crashed_guest_makes_room_for_it() {
     let host = host();
     let crashed: &[&str] = &["d1 ---sc-"];
     // The probe of the framework waits for five seconds, half a second at a time.
-    let bench = listed(host.bench(Verb::Start), &vec![crashed; 12]).answer("xl", 0, "", "");
+    let bench = listed(host.bench(Verb::Start), &[crashed; 12]).answer("xl", 0, "", "");
     let bench = listed(bench, &[&[]]).answer("xl", 0, "", "");
     let bench = listed(bench, &[&["d1 ------"]]);
     let commands = bench.commands();

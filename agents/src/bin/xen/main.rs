@@ -43,9 +43,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 params! {
     struct Params {
-        xmfile: String => param("xmfile").required().short("Configuration file of the guest")
+        xmfile: String => param("xmfile").required().unique("xmfile").short("Configuration file of the guest")
             .long("Absolute path of the guest's configuration, as xl.cfg(5) or in the older syntax of xend.")
-            .default("/etc/xen/vm/MyDomU"),
+            .default(""),
         name: GuestName => param("name").short("Name of the guest")
             .long("Name of the guest. Without it the name in the configuration file holds, unless that has blanks or a \
                 percent sign; and if there is none, the resource's own. Set it where the file can be missing, on shared \
@@ -130,26 +130,6 @@ impl Agent for Xen {
              every node must be able to run xl on every other without a password.",
         )
         .needs_root()
-        .rgmanager(Rgmanager {
-            type_name: "vm",
-            names: &[
-                foreign("name", &["name"]).short("Name of the guest"),
-                foreign("xmlfile", &["xmfile"]).short("Configuration file of the guest"),
-            ],
-            ignored: &[
-                "domain",
-                "autostart",
-                "exclusive",
-                "recovery",
-                "migrate",
-                "hypervisor",
-                "depend",
-                "depend_mode",
-                "max_restarts",
-                "restart_expire_time",
-            ],
-            special: &[("maxinstances", "1"), ("init_on_add", "0"), ("destroy_on_delete", "0")],
-        })
         .actions(&[
             action(Verb::Start, 60),
             action(Verb::Stop, 40),
@@ -174,6 +154,9 @@ impl Agent for Xen {
     }
 
     fn check(&self, cx: &Cx) -> Result<(), Fault> {
+        if self.params.xmfile.is_empty() {
+            return Err(Fault::configured("parameter xmfile: must be set"));
+        }
         let other =
             cx.env().get_nonempty("OCF_RESKEY_hypervisor").filter(|_| cx.dialect() == Dialect::Rgmanager);
         match other.filter(|name| !matches!(*name, "auto" | "xen")) {

@@ -7,7 +7,7 @@ use crate::process::{self, cargo};
 use crate::summary::{self, Counts};
 use crate::{install, option, packages, qemu_package, switch, text, workspace};
 use clap::{ArgMatches, Command};
-use ringfence_tests::lab;
+use ringfence_tests::lab::{self, Layer};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,9 +26,11 @@ pub fn run(args: &ArgMatches) -> Result<bool, String> {
     let say = |line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64());
     let yes = args.get_flag("yes");
     ensure(yes)?;
-    // Of the chosen cases one that needs OpenZFS makes it itself.
+    // A chosen case that needs a layer whose name is not in the filter makes it itself.
     let only = text(args, "only");
-    lab::prepare(only.is_none_or(|filter| filter.contains("zfs")), &say).map_err(|why| why.to_string())?;
+    let mut layers = Layer::ALL.to_vec();
+    layers.retain(|layer| only.is_none_or(|filter| filter.contains(layer.name())));
+    lab::prepare(&layers, &say).map_err(|why| why.to_string())?;
     say("guests are ready");
     if args.get_flag("prepare") {
         return Ok(true);
@@ -75,7 +77,7 @@ fn names(list: &'static str) -> Vec<&'static str> {
 pub fn pass(tree: &Path) -> Result<Counts, String> {
     let began = Instant::now();
     ensure(true)?;
-    lab::prepare(false, &|line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64()))
+    lab::prepare(&[], &|line: &str| println!("[{:4.0} s] {line}", began.elapsed().as_secs_f64()))
         .map_err(|why| why.to_string())?;
     let names = names(PASS);
     let counts = cases(&Chosen::Named(&names), false, tree, &workspace::target_dir().join("lab-logs"))?;

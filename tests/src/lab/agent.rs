@@ -78,7 +78,7 @@ impl Agent {
 
     /// Starts a script of the lab itself; its output goes to the console.
     pub(crate) fn begin(&mut self, script: &str, args: &[&str]) -> Result<i64, LabError> {
-        let line = [&["-c", "exec sh -c \"$@\" >/dev/ttyS0 2>&1", "lab", script, "lab"], args].concat();
+        let line = [&["-c", "exec sh -c \"$@\" >/dev/console 2>&1", "lab", script, "lab"], args].concat();
         self.start("/bin/sh", &line, &["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()])
     }
 

@@ -62,6 +62,16 @@ pub(crate) fn with_contrib(mut sources: Sources) -> Sources {
     sources
 }
 
+/// The same archives with the sources of the release itself: not every mirror has those of its updates.
+pub(crate) fn with_sources(mut sources: Sources) -> Sources {
+    let of_release = format!(" {} ", sources.suite);
+    let lines = sources.lines.iter().filter(|line| line.contains(&of_release));
+    let more: Vec<String> =
+        lines.filter_map(|line| Some(format!("deb-src {}", line.strip_prefix("deb ")?))).collect();
+    sources.lines.extend(more);
+    sources
+}
+
 fn with_backports(mut sources: Sources) -> Sources {
     let of_release = format!(" {} ", sources.suite);
     let suite = format!("{}-backports", sources.suite);
@@ -103,11 +113,33 @@ fn parse_candidates(text: &str) -> BTreeMap<String, String> {
 
 /// The package of the kernel that `linux-image-amd64` stands for.
 pub(crate) fn kernel_package() -> Result<String, LabError> {
-    let text = tool::run("apt-cache", &["depends", "--important", "linux-image-amd64"])?;
-    let name = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    name.map(|version| format!("linux-image-{version}")).ok_or_else(|| {
-        LabError::Refused("apt does not know which kernel linux-image-amd64 is (apt-get update?)".to_owned())
+    stands_for("linux-image-amd64", "linux-image-")
+}
+
+/// The package that a metapackage stands for whose name begins so: `linux-image-6...`, `xen-hypervisor-4...`.
+pub(crate) fn stands_for(package: &str, prefix: &str) -> Result<String, LabError> {
+    let text = tool::run("apt-cache", &["depends", "--important", package])?;
+    let mut names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let digit = |name: &&str| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    names.find(digit).map(str::to_owned).ok_or_else(|| {
+        LabError::Refused(format!("apt does not know which {prefix}... {package} is (apt-get update?)"))
     })
+}
+
+/// These packages and all that they need, by name.
+pub(crate) fn closure(packages: &[&str]) -> Result<Vec<String>, LabError> {
+    let text = tool::run("apt-cache", &[&["depends", "--recurse", "--important"], packages].concat())?;
+    // Who depends is at the margin, on what below it; `<x>` is no package but a name that several provide.
+    let mut names: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with([' ', '|', '<']) && !line.contains(':'))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// Fetches packages into `folder` and answers the files.
@@ -146,6 +178,10 @@ mod tests {
             with_backports(Sources { suite: "stable".to_owned(), ..more.clone() }),
             more,
             "once is enough"
+        );
+        assert_eq!(
+            with_sources(Sources { suite: "stable".to_owned(), ..more.clone() }).lines.last().unwrap(),
+            "deb-src http://a/debian/ stable main contrib"
         );
         assert_eq!(parse_sources("http://b/node/|nodistro|main|Somebody\n"), None);
     }

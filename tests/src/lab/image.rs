@@ -251,7 +251,7 @@ fn initramfs(root: &Path, release: &str, folder: &Path) -> Result<(), LabError> 
     fs::remove_dir_all(&tree).map_err(LabError::io("remove the initramfs tree"))
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), LabError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), LabError> {
     let io = || LabError::io(format!("write {}", path.display()));
     fs::write(path, text).map_err(io())?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io())

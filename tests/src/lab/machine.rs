@@ -14,16 +14,31 @@ use std::time::{Duration, Instant};
 
 /// The guests' memory in MiB. Only what a guest touches is taken from the host.
 const MEMORY: u32 = 1024;
+/// Under Xen: the host's own part, and what is left for the hypervisor and two small guests of 128 MiB.
+const MEMORY_OF_XEN: (u32, u32) = (768, 1280);
 /// From the start of QEMU to the guest's first answer, restored and booted, on a busy host.
 const RESTORED: Duration = Duration::from_secs(240);
 const BOOTED: Duration = Duration::from_secs(600);
+
+/// What makes a guest more than an ordinary one.
+#[derive(Clone, Debug)]
+pub(crate) struct Over {
+    /// What is kept is named so.
+    pub name: &'static str,
+    /// A second image, over the root.
+    pub layer: PathBuf,
+    /// Xen, which then runs the kernel as its first domain.
+    pub hypervisor: Option<PathBuf>,
+    /// Run in the booted guest before its snapshot.
+    pub start: &'static str,
+}
 
 /// Which machine, and where its files are.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub image: Image,
-    /// A second image, over the root.
-    pub layer: Option<PathBuf>,
+    /// None for an ordinary guest.
+    pub over: Option<Over>,
     /// Its place on the bridge, 1 to 3, and the end of its addresses.
     pub number: u8,
     /// Its own folder for the sockets; their paths must be short (`unix(7)`).
@@ -112,18 +127,20 @@ fn arguments(plan: &Plan) -> Vec<String> {
     let image = &plan.image;
     let mut words: Vec<String> = Vec::new();
     let mut add = |line: &str| words.extend(line.split(' ').map(str::to_owned));
+    let hypervisor = plan.over.as_ref().and_then(|over| over.hypervisor.as_ref());
+    // Under Xen no AVX: with it programs of its first domain were seen to crash.
+    let (processor, memory) =
+        if hypervisor.is_some() { ("qemu64", MEMORY_OF_XEN.1) } else { ("max", MEMORY) };
     // One vCPU in one thread: a second one made nothing faster.
     add(&format!(
-        "-machine q35 -accel tcg,thread=multi -cpu max -m {MEMORY} -nodefaults -no-reboot -display none"
+        "-machine q35 -accel tcg,thread=multi -cpu {processor} -m {memory} -nodefaults -no-reboot -display none"
     ));
     add(&format!("-name ringfence-lab-{}", plan.number));
-    add(&format!("-kernel {} -initrd {}", image.kernel().display(), image.initramfs().display()));
-    add("-append");
-    words.push("console=ttyS0 panic=-1 quiet mitigations=off nokaslr net.ifnames=0".to_owned());
+    words.extend(kernel(image, hypervisor.map(PathBuf::as_path)));
     let mut add = |line: &str| words.extend(line.split(' ').map(str::to_owned));
     // romfile= : the firmware would look at each for something to boot from.
     let root = image.root();
-    for (id, file) in [("root", Some(&root)), ("layer", plan.layer.as_ref())] {
+    for (id, file) in [("root", Some(&root)), ("layer", plan.over.as_ref().map(|over| &over.layer))] {
         if let Some(file) = file {
             add(&format!(
                 "-drive file={},if=none,id={id},format=raw,readonly=on,file.locking=off -device virtio-blk-pci,drive={id},romfile=",
@@ -154,12 +171,34 @@ fn arguments(plan: &Plan) -> Vec<String> {
     words
 }
 
+/// Kernel, initramfs and their command lines.
+fn kernel(image: &Image, hypervisor: Option<&Path>) -> Vec<String> {
+    let (kernel, initramfs) = (image.kernel(), image.initramfs());
+    let line =
+        |console: &str| format!("console={console} panic=-1 quiet mitigations=off nokaslr net.ifnames=0");
+    let (first, more, said) = match hypervisor {
+        None => (kernel.as_path(), initramfs.display().to_string(), line("ttyS0")),
+        // Multiboot: the modules with their arguments, a comma between. Xen would zero all memory, and calls the processor unsafe.
+        Some(xen) => (
+            xen,
+            format!("{} {},{}", kernel.display(), line("hvc0"), initramfs.display()),
+            format!(
+                "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning bootscrub=0 spec-ctrl=no xpti=no \
+                 dom0_max_vcpus=1 dom0_mem={0}M,max:{0}M",
+                MEMORY_OF_XEN.0
+            ),
+        ),
+    };
+    let words = ["-kernel", &first.display().to_string(), "-initrd", &more, "-append", &said];
+    words.map(str::to_owned).to_vec()
+}
+
 /// The words of a command line that decide whether a snapshot fits, with the version of QEMU.
-pub(crate) fn shape(layer: Option<&Path>) -> Result<String, LabError> {
+pub(crate) fn shape(over: Option<&Over>) -> Result<String, LabError> {
     let nowhere = Path::new("/x").to_owned();
     let plan = Plan {
         image: Image { folder: nowhere.clone() },
-        layer: layer.map(Path::to_owned),
+        over: over.cloned(),
         number: 1,
         folder: nowhere.clone(),
         logs: nowhere.clone(),

@@ -32,7 +32,8 @@
 //! * The project's agents are in `/usr/lib/ocf/resource.d/ringfence` and `/usr/sbin` when [`Needs::agents`] says so; upstream's are
 //!   where Debian has them. [`Guest::agent`] calls either.
 //! * With [`Needs::cluster`] two guests are a running Pacemaker cluster, a third one its client; [`bmc`] gives them power that a
-//!   fence agent can cut; [`Writer`] is a client that counts what was acknowledged. With [`Needs::zfs`] a guest has OpenZFS.
+//!   fence agent can cut; [`Writer`] is a client that counts what was acknowledged. With [`Needs::zfs`] a guest has OpenZFS,
+//!   with [`Needs::xen`] it is a Xen host ([`xen`]).
 //! * `/host` is a folder of the host ([`Lab::share`]), the same in all guests.
 //!
 //! Everything lives in a network and a process namespace that the kernel ends with the test, also when it is killed; nothing of the
@@ -62,6 +63,7 @@ mod ran;
 mod recipe;
 mod snapshot;
 mod tool;
+pub mod xen;
 mod zfs;
 
 pub use client::{Writer, Written};
@@ -69,5 +71,5 @@ pub use debian::{Sources, backports};
 pub use disks::Disks;
 pub use failure::LabError;
 pub use guest::{Guest, Running};
-pub use open::{Lab, Needs, prepare};
+pub use open::{Lab, Layer, Needs, prepare};
 pub use ran::Ran;

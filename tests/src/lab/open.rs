@@ -4,9 +4,9 @@ use super::disks::{Disk, Disks};
 use super::failure::LabError;
 use super::guest::Guest;
 use super::image::Image;
-use super::machine::Plan;
+use super::machine::{Over, Plan};
 use super::place::Place;
-use super::{image, needs, pair, snapshot, zfs};
+use super::{image, needs, pair, snapshot, xen, zfs};
 use crate::subjects;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -32,14 +32,44 @@ pub struct Needs {
     test: String,
     agents: bool,
     cluster: bool,
-    zfs: bool,
+    layer: Option<Layer>,
+}
+
+/// What guests can be beyond ordinary ones. It takes minutes to build, once for a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// With OpenZFS: programs, module, a hostid of their own.
+    Zfs,
+    /// The first domain of a Xen hypervisor that can migrate its guests: see [`super::xen`].
+    Xen,
+}
+
+impl Layer {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Zfs, Self::Xen];
+
+    /// A word that is in the name of every case that needs it: `zfs`, `xen`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zfs => "zfs",
+            Self::Xen => "xen",
+        }
+    }
+
+    fn ready(self, image: &Image, say: &dyn Fn(&str)) -> Result<Over, LabError> {
+        match self {
+            Self::Zfs => zfs::ready(image, say),
+            Self::Xen => xen::ready(image, say),
+        }
+    }
 }
 
 impl Needs {
     /// Of the test with this name, which is also where its logs are.
     #[must_use]
     pub fn of(test: &str) -> Self {
-        Self { test: test.to_owned(), agents: false, cluster: false, zfs: false }
+        Self { test: test.to_owned(), agents: false, cluster: false, layer: None }
     }
 
     /// The project's own agents, installed in the guests under the provider `ringfence`, fence agents in `/usr/sbin`.
@@ -57,10 +87,21 @@ impl Needs {
         self
     }
 
-    /// Guests with OpenZFS: programs, module, a hostid of their own. Building it takes minutes, once for a kernel.
+    /// Guests with OpenZFS: programs, module, a hostid of their own.
     #[must_use]
-    pub fn zfs(mut self) -> Self {
-        self.zfs = true;
+    pub fn zfs(self) -> Self {
+        self.layer(Some(Layer::Zfs))
+    }
+
+    /// Guests that are Xen hosts: see [`super::xen`].
+    #[must_use]
+    pub fn xen(self) -> Self {
+        self.layer(Some(Layer::Xen))
+    }
+
+    /// Guests with this layer.
+    pub(crate) fn layer(mut self, layer: Option<Layer>) -> Self {
+        self.layer = layer;
         self
     }
 }
@@ -72,7 +113,7 @@ pub struct Lab {
     tree: PathBuf,
     logs: PathBuf,
     image: Image,
-    layer: Option<PathBuf>,
+    over: Option<Over>,
     /// Where the snapshots of a cluster's nodes are.
     cluster: Option<PathBuf>,
 }
@@ -94,17 +135,18 @@ impl Drop for Shared {
     }
 }
 
-/// Everything that is kept: made when it is not there, which takes a minute, with OpenZFS ten. `say` hears what is being done.
+/// Everything that is kept: made when it is not there, which takes a minute, and minutes for each layer. `say` hears what is being
+/// done.
 ///
 /// # Errors
 /// When the host lacks something, or Debian's packages cannot be had.
-pub fn prepare(zfs: bool, say: &dyn Fn(&str)) -> Result<(), LabError> {
+pub fn prepare(layers: &[Layer], say: &dyn Fn(&str)) -> Result<(), LabError> {
     let image = image::ready(say)?;
     let base = snapshot::base(&image, None, say)?;
-    pair::ready(&base, false, say)?;
-    if zfs {
-        let layer = zfs::layer(&image, say)?;
-        snapshot::base(&image, Some(&layer), say)?;
+    pair::ready(&base, None, say)?;
+    for layer in layers {
+        let over = layer.ready(&image, say)?;
+        snapshot::base(&image, Some(&over), say)?;
     }
     Ok(())
 }
@@ -123,9 +165,9 @@ impl Lab {
             let _ = writeln!(std::io::stderr(), "lab: {line}");
         };
         let image = image::ready(&say)?;
-        let layer = if needs.zfs { Some(zfs::layer(&image, &say)?) } else { None };
-        let snapshot = snapshot::base(&image, layer.as_deref(), &say)?;
-        let cluster = if needs.cluster { Some(pair::ready(&snapshot, needs.zfs, &say)?) } else { None };
+        let over = needs.layer.map(|layer| layer.ready(&image, &say)).transpose()?;
+        let snapshot = snapshot::base(&image, over.as_ref(), &say)?;
+        let cluster = if needs.cluster { Some(pair::ready(&snapshot, needs.layer, &say)?) } else { None };
         remove_left();
         let folder = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
@@ -140,7 +182,7 @@ impl Lab {
         let place = Place::new(LIFETIME, folder.path())?;
         let shared =
             Arc::new(Shared { place, snapshot, began: Instant::now(), keep: AtomicBool::new(false), folder });
-        Ok(Self { shared, tree, logs, image, layer, cluster })
+        Ok(Self { shared, tree, logs, image, over, cluster })
     }
 
     /// One to three pristine guests with these names, on one network, with these disks. They run when this returns.
@@ -169,7 +211,7 @@ impl Lab {
             }
             let plan = Plan {
                 image: self.image.clone(),
-                layer: self.layer.clone(),
+                over: self.over.clone(),
                 number,
                 folder: own,
                 logs,

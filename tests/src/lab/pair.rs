@@ -3,7 +3,7 @@
 use super::disks::Disks;
 use super::failure::LabError;
 use super::guest::Guest;
-use super::open::{Lab, Needs};
+use super::open::{Lab, Layer, Needs};
 use super::{cache, recipe};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,19 +14,18 @@ pub const NODES: [&str; 2] = ["n1", "n2"];
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// The folder with one snapshot for each node, by name. Made if it is not kept.
-pub(crate) fn ready(base: &Path, zfs: bool, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
+pub(crate) fn ready(base: &Path, layer: Option<Layer>, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
     let of = base.to_string_lossy();
     let scripts = [recipe::CLUSTER_START, recipe::CLUSTER_REST, recipe::GUEST_WAKE];
     let name = format!("cluster-{}", recipe::digest(&[&[&*of], scripts.as_slice()].concat()));
     cache::kept(&cache::folder()?, &name, |folder| {
         say("snapshot: starting a cluster of two");
-        make(folder, zfs)
+        make(folder, layer)
     })
 }
 
-fn make(folder: &Path, zfs: bool) -> Result<(), LabError> {
-    let needs = Needs::of("lab-cluster");
-    let lab = Lab::open(&if zfs { needs.zfs() } else { needs })?;
+fn make(folder: &Path, layer: Option<Layer>) -> Result<(), LabError> {
+    let lab = Lab::open(&Needs::of("lab-cluster").layer(layer))?;
     let guests = lab.guests(NODES, &Disks::none())?;
     let each = |step: &(dyn Fn(&Guest) -> Result<(), LabError> + Sync)| -> Result<(), LabError> {
         std::thread::scope(|scope| {

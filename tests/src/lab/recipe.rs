@@ -15,6 +15,8 @@ pub(crate) const CLUSTER_START: &str = include_str!("../../lab/cluster-start");
 pub(crate) const CLUSTER_REST: &str = include_str!("../../lab/cluster-rest");
 /// Run before the snapshot of guests with OpenZFS.
 pub(crate) const ZFS_START: &str = include_str!("../../lab/zfs-start");
+/// Run before the snapshot of Xen hosts.
+pub(crate) const XEN_START: &str = include_str!("../../lab/xen/host-start");
 pub(crate) const UDEV_RULES: &str = include_str!("../../lab/udev.rules");
 /// In the place of sg3-utils' rules.
 pub(crate) const NO_SG3_RULES: &str =
@@ -64,7 +66,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn words(text: &'static str) -> Vec<&'static str> {
+pub(crate) fn words(text: &'static str) -> Vec<&'static str> {
     text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::failure::LabError;
 use super::image::Image;
-use super::machine::{self, Machine, Plan};
+use super::machine::{self, Machine, Over, Plan};
 use super::place::Place;
 use super::{cache, recipe};
 use serde_json::json;
@@ -15,19 +15,21 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// A booted guest of this image: modules loaded, udev settled, no network and no share yet. Made if it is not kept.
 ///
-/// With the layer of OpenZFS its module is loaded, too.
-pub(crate) fn base(image: &Image, layer: Option<&Path>, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
+/// With a layer over the image what that needs at boot has run, too.
+pub(crate) fn base(image: &Image, over: Option<&Over>, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
     let of = image.folder.file_name().unwrap_or_default().to_string_lossy();
-    let parts = [&*of, &machine::shape(layer)?, recipe::GUEST_WARM, recipe::ZFS_START];
-    let name = format!("{}-{}", if layer.is_some() { "zfsbase" } else { "base" }, recipe::digest(&parts));
+    let start = over.map_or("", |over| over.start);
+    let parts = [&*of, &machine::shape(over)?, recipe::GUEST_WARM, start];
+    let prefix = over.map_or("", |over| over.name);
+    let name = format!("{prefix}base-{}", recipe::digest(&parts));
     let folder = cache::kept(&cache::folder()?, &name, |folder| {
-        say("snapshot: booting a guest");
-        save(image, layer, folder)
+        say(&format!("snapshot: booting a guest{}{prefix}", if over.is_some() { " with " } else { "" }));
+        save(image, over, folder)
     })?;
     Ok(folder.join("guest"))
 }
 
-fn save(image: &Image, layer: Option<&Path>, folder: &Path) -> Result<(), LabError> {
+fn save(image: &Image, over: Option<&Over>, folder: &Path) -> Result<(), LabError> {
     let scratch = tempfile::Builder::new()
         .prefix("ringfence-lab-")
         .tempdir()
@@ -36,7 +38,7 @@ fn save(image: &Image, layer: Option<&Path>, folder: &Path) -> Result<(), LabErr
     fs::create_dir(&empty).map_err(LabError::io("make a folder for the guest"))?;
     let plan = Plan {
         image: image.clone(),
-        layer: layer.map(Path::to_owned),
+        over: over.cloned(),
         number: 1,
         folder: scratch.path().to_owned(),
         logs: scratch.path().to_owned(),
@@ -46,9 +48,9 @@ fn save(image: &Image, layer: Option<&Path>, folder: &Path) -> Result<(), LabErr
     let place = Place::new(Duration::from_secs(1800), scratch.path())?;
     let mut machine = Machine::boot(&plan, &place)?;
     let tell = |why: LabError| why.with(&machine::tail(&plan.logs));
-    if layer.is_some() {
-        let loading = machine.agent.begin(recipe::ZFS_START, &[]).map_err(tell)?;
-        machine.agent.finish(loading, "loading OpenZFS", LIMIT).map_err(tell)?;
+    if let Some(over) = over {
+        let starting = machine.agent.begin(over.start, &[]).map_err(tell)?;
+        machine.agent.finish(starting, &format!("the start of {}", over.name), LIMIT).map_err(tell)?;
     }
     // A disk that comes and goes: what udev runs for one is in the guest's memory then, which saves every test a second.
     let disk = json!({"node-name": "warm", "driver": "null-co", "size": 64 << 20, "read-zeroes": true});

@@ -3,17 +3,18 @@
 
 use super::failure::LabError;
 use super::image::Image;
+use super::machine::Over;
 use super::{cache, debian, image, recipe, tool};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Raised when the same versions give another layer.
 const EDITION: &str = "1";
 
-/// The image of the layer for this image's kernel; made, in about five minutes of two idle processors, if it is not kept.
+/// The layer for this image's kernel; made, in about five minutes of two idle processors, if it is not kept.
 ///
 /// Its name does not tell the version of OpenZFS, which only a look into the archives would: the layer follows the kernel.
-pub(crate) fn layer(image: &Image, say: &dyn Fn(&str)) -> Result<PathBuf, LabError> {
+pub(crate) fn ready(image: &Image, say: &dyn Fn(&str)) -> Result<Over, LabError> {
     let release = image.release()?;
     let name =
         format!("zfs-{}", recipe::digest(&[EDITION, &debian::candidates(&[&kernel_of(&release)])?.concat()]));
@@ -21,7 +22,7 @@ pub(crate) fn layer(image: &Image, say: &dyn Fn(&str)) -> Result<PathBuf, LabErr
         say(&format!("OpenZFS: building the module for {release} (minutes)"));
         make(folder, &release)
     })?;
-    Ok(folder.join("zfs.erofs"))
+    Ok(Over { name: "zfs", layer: folder.join("zfs.erofs"), hypervisor: None, start: recipe::ZFS_START })
 }
 
 fn kernel_of(release: &str) -> String {

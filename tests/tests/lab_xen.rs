@@ -1,0 +1,181 @@
+//! Xen hosts of the lab by the words of `xl` alone: what the other cases build on.
+#![cfg(feature = "lab")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test's helper functions are tests too; the figures are for who reads the log"
+)]
+
+use ringfence_tests::lab::xen::{Domain, Watch};
+use ringfence_tests::lab::{Disks, Guest, Lab, Needs};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn lab(test: &str) -> Lab {
+    Lab::open(&Needs::of(test).xen()).unwrap()
+}
+
+fn sh(host: &Guest, script: &str) -> String {
+    host.run_within(LIMIT, &format!("set -e\n{script}")).unwrap().ok().unwrap().text().to_owned()
+}
+
+/// The first word of each line of `xl list`, with the id and the state: `vm 3 -b----`.
+fn listed(host: &Guest) -> Vec<String> {
+    let text = sh(host, "xl list");
+    let of = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        format!("{} {} {}", words[0], words[1], words[4])
+    };
+    text.lines().skip(2).map(of).collect()
+}
+
+fn until(what: &str, limit: u64, mut there: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !there() {
+        assert!(began.elapsed() < Duration::from_secs(limit), "{what}: not within {limit} s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Beats of the guest's last life that were heard.
+fn beats(watch: &Watch<'_>, domain: &Domain) -> u64 {
+    watch.so_far().lives(domain).last().map_or(0, |life| life.beats)
+}
+
+fn beats_on(watch: &Watch<'_>, domain: &Domain) {
+    let before = beats(watch, domain);
+    until("beats", 60, || beats(watch, domain) > before + 2);
+}
+
+#[test]
+fn a_xen_guest_is_made_rebooted_paused_and_ended() {
+    let lab = lab("a_xen_guest_is_made_rebooted_paused_and_ended");
+    let [host] = lab.guests(["xa"], &Disks::none()).unwrap();
+    assert_eq!(sh(&host, "cat /sys/hypervisor/type"), "xen");
+    let vm = Domain::named("vm");
+    vm.put(&host).unwrap();
+    let watch = Watch::over(&[&host]).unwrap();
+    assert_eq!(listed(&host), [""; 0]);
+
+    sh(&host, "xl create -q /etc/xen/vm.cfg");
+    beats_on(&watch, &vm);
+    assert_eq!(watch.so_far().now_on(&vm), ["xa"]);
+    // The same once more is refused, and nothing happens to it.
+    assert_eq!(host.run("xl create -q /etc/xen/vm.cfg").unwrap().code, 3);
+
+    let first = sh(&host, "xl domid vm");
+    sh(&host, "xl reboot vm");
+    until("another life", 60, || watch.so_far().lives(&vm).len() == 2);
+    let second = sh(&host, "xl domid vm");
+    assert_ne!(first, second, "it comes back under another number");
+
+    sh(&host, "xl pause vm");
+    assert!(listed(&host)[0].ends_with("--p---"), "{:?}", listed(&host));
+    std::thread::sleep(Duration::from_millis(500));
+    let before = beats(&watch, &vm);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((beats(&watch, &vm), watch.so_far().now_on(&vm)), (before, Vec::new()));
+    sh(&host, "xl unpause vm");
+    beats_on(&watch, &vm);
+
+    sh(&host, "xl shutdown -w vm");
+    assert_eq!(listed(&host), [""; 0]);
+
+    // One whose kernel panics, and is kept for who wants to know why.
+    let crashing = Domain::named("crashing").word("crash=4").line("on_crash = \"preserve\"");
+    crashing.put(&host).unwrap();
+    sh(&host, "xl create -q /etc/xen/crashing.cfg");
+    until("a crash", 60, || listed(&host).first().is_some_and(|line| line.ends_with("---sc-")));
+    sh(&host, "xl destroy crashing");
+
+    // One that does not listen.
+    let deaf = Domain::named("deaf").word("deaf=1");
+    deaf.put(&host).unwrap();
+    sh(&host, "xl create -q /etc/xen/deaf.cfg");
+    beats_on(&watch, &deaf);
+    sh(&host, "xl shutdown deaf");
+    beats_on(&watch, &deaf);
+    beats_on(&watch, &deaf);
+    sh(&host, "xl destroy deaf");
+    assert_eq!(listed(&host), [""; 0]);
+
+    let seen = watch.end().unwrap();
+    assert_eq!(seen.lives(&vm).len(), 2);
+    for domain in [&vm, &crashing, &deaf] {
+        seen.never_two(domain).unwrap();
+        assert!(seen.now_on(domain).is_empty());
+    }
+}
+
+#[test]
+fn a_xen_guest_migrates_to_and_fro_under_load_and_is_never_two() {
+    let lab = lab("a_xen_guest_migrates_to_and_fro_under_load_and_is_never_two");
+    let [a, b] = lab.guests(["xa", "xb"], &Disks::none()).unwrap();
+    let vm = Domain::named("vm").word("load=1");
+    vm.put(&a).unwrap();
+    let watch = Watch::over(&[&a, &b]).unwrap();
+    sh(&a, "xl create -q /etc/xen/vm.cfg");
+    beats_on(&watch, &vm);
+    for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
+        let began = Instant::now();
+        // Nothing but the address: its ssh is the lab's.
+        sh(from, &format!("xl migrate vm {}", to.name()));
+        println!("figure: live migration {:.1} s", began.elapsed().as_secs_f64());
+        beats_on(&watch, &vm);
+        assert_eq!((listed(from).len(), listed(to).len()), (0, 1));
+        assert_eq!(watch.so_far().now_on(&vm), [to.name()]);
+    }
+    let seen = watch.end().unwrap();
+    seen.never_two(&vm).unwrap();
+    let lives = seen.lives(&vm);
+    assert_eq!(lives.len(), 1, "it never died: {lives:?}");
+    assert_eq!(lives[0].hosts, ["xa", "xb", "xa", "xb"]);
+    println!(
+        "figure: {} beats, {} looks, longest pause {:.2} s",
+        lives[0].beats,
+        seen.looks(),
+        lives[0].longest_pause.as_secs_f64()
+    );
+}
+
+#[test]
+fn the_watch_sees_two_of_a_xen_guest() {
+    let lab = lab("the_watch_sees_two_of_a_xen_guest");
+    let [a, b] = lab.guests(["xa", "xb"], &Disks::none()).unwrap();
+    let vm = Domain::named("vm");
+    let watch = Watch::over(&[&a, &b]).unwrap();
+    for host in [&a, &b] {
+        vm.put(host).unwrap();
+        sh(host, "xl create -q /etc/xen/vm.cfg");
+    }
+    until("both", 60, || watch.so_far().now_on(&vm).len() == 2);
+    let why = watch.end().unwrap().never_two(&vm).unwrap_err().to_string();
+    assert!(why.contains("at the same time"), "{why}");
+}
+
+#[test]
+fn a_xen_migration_to_a_host_that_dies_hangs_and_the_guest_stays() {
+    let lab = lab("a_xen_migration_to_a_host_that_dies_hangs_and_the_guest_stays");
+    let [a, b] = lab.guests(["xa", "xb"], &Disks::none()).unwrap();
+    let vm = Domain::named("vm").word("load=1");
+    vm.put(&a).unwrap();
+    let watch = Watch::over(&[&a, &b]).unwrap();
+    sh(&a, "xl create -q /etc/xen/vm.cfg");
+    beats_on(&watch, &vm);
+    let migration = a.start_within(Duration::from_secs(120), "exec xl migrate vm xb").unwrap();
+    until("an incoming guest", 30, || listed(&b).iter().any(|line| line.starts_with("vm--incoming")));
+    b.cut_power();
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(migration.ended().unwrap().is_none(), "nobody tells it that the host is gone");
+    beats_on(&watch, &vm);
+    // Its end is what makes the guest the source's alone again.
+    migration.stop().unwrap();
+    beats_on(&watch, &vm);
+    assert_eq!(listed(&a).len(), 1);
+    let seen = watch.end().unwrap();
+    seen.never_two(&vm).unwrap();
+    assert_eq!(seen.lives(&vm).len(), 1);
+}

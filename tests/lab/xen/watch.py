@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""watch.py HOST: what the hypervisor itself says of its domains, twenty times a second, and what their consoles say, until it is
+"""watch.py HOST: what the hypervisor itself says of its domains, ten times a second, and what their consoles say, until it is
 ended. Neither xl nor the store is asked. Times are seconds of the driver's clock, which the files of /host are stamped with.
 
     s TIME DOMID:UUID:STATE:CPU ...   a sample: STATE is live, or what keeps it from running; CPU in nanoseconds
@@ -100,7 +100,7 @@ def main():
             name = os.path.basename(path)[len("guest-"):-len(".log")]
             lines += ["c %.3f %s %s" % (clock.now(), name, line.decode(errors="replace").rstrip("\r")) for line in whole]
         print("\n".join(lines), flush=True)
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 main()

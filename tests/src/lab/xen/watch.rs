@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(1100);
 /// Until its first sample: Python, emulated.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// Asks the hypervisor of each host twenty times a second which domains it runs, and reads their consoles: neither `xl` nor the store
+/// Asks the hypervisor of each host ten times a second which domains it runs, and reads their consoles: neither `xl` nor the store
 /// nor an agent has a say. What was seen on a host is kept when its power is cut.
 #[derive(Debug)]
 pub struct Watch<'a> {

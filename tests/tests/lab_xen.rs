@@ -152,6 +152,7 @@ fn the_watch_sees_two_of_a_xen_guest() {
         sh(host, "xl create -q /etc/xen/vm.cfg");
     }
     until("both", 60, || watch.so_far().now_on(&vm).len() == 2);
+    until("their hearts", 60, || watch.so_far().lives(&vm).len() == 2);
     let why = watch.end().unwrap().never_two(&vm).unwrap_err().to_string();
     assert!(why.contains("at the same time"), "{why}");
 }

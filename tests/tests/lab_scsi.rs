@@ -400,3 +400,36 @@ fn interleavings(test: &str, seed: u64) {
         assert_eq!(registered(&server), right, "seed {seed} step {step}");
     }
 }
+
+/// The kernel's own NVMe target, and its initiator over TCP. It has reservations since Linux 6.13 (`resv_enable`).
+const NVME: &str = "set -e
+modprobe nvmet-tcp; modprobe nvme-tcp; ip link set lo up
+C=/sys/kernel/config/nvmet; S=$C/subsystems/lab; mkdir $S; echo 1 >$S/attr_allow_any_host
+mkdir $S/namespaces/1; printf /dev/lab/one >$S/namespaces/1/device_path
+R=$S/namespaces/1/resv_enable; [ ! -e $R ] || echo 1 >$R
+echo 1 >$S/namespaces/1/enable
+P=$C/ports/1; mkdir $P; echo tcp >$P/addr_trtype; echo ipv4 >$P/addr_adrfam; echo 127.0.0.1 >$P/addr_traddr; echo 4420 >$P/addr_trsvcid; ln -s $S $P/subsystems/lab
+echo transport=tcp,traddr=127.0.0.1,trsvcid=4420,nqn=lab >/dev/nvme-fabrics
+udevadm settle; [ -b /dev/nvme0n1 ]; [ -e $R ] && echo reservations || echo none";
+
+#[test]
+fn an_nvme_namespace_without_reservations_fences_nobody() {
+    let lab = Lab::open(&Needs::of("an_nvme_namespace_without_reservations_fences_nobody").agents()).unwrap();
+    let [guest] = lab.guests(["n1"], &Disks::none().own("one", 64)).unwrap();
+    let kernel = guest.run(NVME).unwrap().ok().unwrap().text().to_owned();
+    let agent = |options: &str| call(&guest, "fence_scsi", &format!("devices=/dev/nvme0n1 {options}"));
+    if kernel == "reservations" {
+        // What this case would then have to show is the whole of lab_scsi.
+        panic!("the guests' kernel has NVMe reservations now: cases for them are due");
+    }
+    // The kernel's own answer to opcode 0x0e.
+    for options in ["action=on key=a1", "action=status key=a1"] {
+        let ran = agent(options);
+        let told = ran.stderr.contains("/dev/nvme0n1: Reservation Report is not supported by the namespace");
+        assert!(ran.code == 1 && told, "{options}: {ran:?}");
+    }
+    // As if this host had joined before: what cannot be asked is not fenced.
+    guest.run("mkdir -p /run/cluster; echo a1 >/run/cluster/fence_scsi.key").unwrap().ok().unwrap();
+    let off = agent("action=off key=a2 known_keys=a1");
+    assert!(off.code == 1 && off.stderr.contains("is not supported by the namespace"), "{off:?}");
+}

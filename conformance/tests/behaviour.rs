@@ -199,9 +199,9 @@ fn ours_and_upstreams_agree_or_have_their_entry() {
 
 /// Against what a host without their kernels shows: the rest is compared in the lab (`tests/tests/lab_judge.rs`).
 #[test]
-fn storage_agents_agree_or_have_their_entry() {
+fn agents_with_a_kernel_of_their_own_agree_or_have_their_entry() {
     let ours = "usr/lib/ocf/resource.d/ringfence";
-    agree("/usr/lib/ocf/resource.d/heartbeat", ours, &["ZFS", "iSCSITarget", "iSCSILogicalUnit"]);
+    agree("/usr/lib/ocf/resource.d/heartbeat", ours, &["ZFS", "iSCSITarget", "iSCSILogicalUnit", "Xen"]);
     agree("/usr/lib/ocf/resource.d/linbit", ours, &["drbd"]);
 }
 

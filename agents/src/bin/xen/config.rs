@@ -157,12 +157,9 @@ fn disk(spec: &str) -> Option<Disk> {
     (!target.is_empty()).then_some(Disk { target, exclusive: matches!(access, "w" | "rw") })
 }
 
-/// The name by which the resource's guest is known: as the parameter says; else as the file does, unless that is computed
-/// (`%`, blanks); else the resource's own.
-pub fn guest_name(parameter: &str, file: Option<&str>, instance: &str) -> String {
-    if !parameter.is_empty() {
-        return parameter.to_owned();
-    }
+/// The name by which a guest is known that no parameter names: as the file says, unless that is computed (`%`, blanks); else the
+/// resource's own.
+pub fn guest_name(file: Option<&str>, instance: &str) -> String {
     let usable = |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '%');
     file.filter(usable).unwrap_or(instance).to_owned()
 }
@@ -212,11 +209,10 @@ mod tests {
 
     #[test]
     fn a_computed_name_gives_way_to_the_resources_own() {
-        let of = |parameter, text| guest_name(parameter, parse(text).name.as_deref(), "res");
-        assert_eq!(of("given", "name = 'd1'"), "given");
-        assert_eq!(of("", "name = 'd1'"), "d1");
+        let of = |text| guest_name(parse(text).name.as_deref(), "res");
+        assert_eq!(of("name = 'd1'"), "d1");
         for text in ["name = 'd%d' % vmid", "name = 'a b'", "name = \"vm\" + str(1)", "name = ''", ""] {
-            let name = of("", text);
+            let name = of(text);
             assert!(name == "res" || (text.contains('+') && name == "vm"), "{text}: {name}");
         }
     }

@@ -242,12 +242,15 @@ impl Xen {
 
     fn name(&self, cx: &Cx) -> &str {
         self.name.get_or_init(|| {
+            // Then nothing depends on the file, which may be on storage that hangs.
+            if !self.params.name.0.is_empty() {
+                return self.params.name.0.clone();
+            }
             let in_file = match self.config() {
                 Some(config) => config.name.clone(),
-                None if self.params.name.0.is_empty() => Self::memory_of_the_name(cx).read().ok().flatten(),
-                None => None,
+                None => Self::memory_of_the_name(cx).read().ok().flatten(),
             };
-            config::guest_name(&self.params.name.0, in_file.as_deref(), cx.instance())
+            config::guest_name(in_file.as_deref(), cx.instance())
         })
     }
 

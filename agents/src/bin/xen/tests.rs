@@ -291,6 +291,26 @@ fn the_name_is_remembered_for_a_stop_that_finds_no_file() {
     assert!(!host.0.path().join("Xen-test.guest").exists());
 }
 
+/// A file that cannot be read in time, as on shared storage that hangs: this one has nobody who writes to it.
+#[test]
+fn a_guest_that_is_named_is_watched_and_stopped_without_its_file() {
+    let host = host();
+    let file = host.0.path().join("d1.cfg");
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let monitor = listed(host.bench(Verb::Monitor).recurring().param("name", "d1"), &[&["d1 -b----"]]);
+        let seen = probed(monitor, &host);
+        let stop = host.bench(Verb::Stop).param("name", "d1").param("shutdown_timeout", "0");
+        let stop = listed(stop, &[&["d1 -b----"]]).answer("xl", 0, "", "");
+        let lists: Vec<&[&str]> = vec![&[]; 30];
+        done.send((seen, listed(stop, &lists).perform::<Xen>().code.number()))
+    });
+    let all = ended.recv_timeout(Duration::from_secs(20)).expect("it has read the file");
+    assert_eq!(all, ((State::Running, 1), 0));
+}
+
 #[test]
 fn a_stop_where_there_is_no_xen_succeeds_whatever_is_configured() {
     let host = host();

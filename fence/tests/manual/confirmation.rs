@@ -166,8 +166,6 @@ fn the_older_names_of_the_operators_side() {
     for (line, typed) in [
         ("fence_ack_manual -n node1", "absolutely\n"),
         ("fence_ack_manual node1", "absolutely\n"),
-        ("fence_ack_manual -e -n node1", "absolutely\n"),
-        ("fence_ack_manual -O -n node1", ""),
         ("meatclient -c node1", "y\n"),
         ("meatclient -c node1 -w", "yes\n"),
     ] {
@@ -176,6 +174,7 @@ fn the_older_names_of_the_operators_side() {
             ("fence_ack_manual -n node1", "y\n", 1),
             ("fence_ack_manual -n node", "absolutely\n", 1),
             ("fence_ack_manual -h", "", 1),
+            ("fence_ack_manual -O -n node1", "absolutely\n", 1),
             ("fence_ack_manual -c node1", "absolutely\n", 1),
             ("meatclient -c node1", "n\n", 3),
             ("meatclient -c node1", "", 3),

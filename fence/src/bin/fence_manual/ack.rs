@@ -17,7 +17,7 @@ pub fn run(called: Called, arguments: &[String]) -> ExitCode {
     let ended = match called.wish(arguments) {
         None => Err((Failed::NotConfirmed, called.usage().to_owned())),
         Some(Wish::List) => list(),
-        Some(Wish::Confirm { node, wait, ask }) => confirm(called, &node, wait, ask),
+        Some(Wish::Confirm { node, wait }) => confirm(called, &node, wait),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -106,22 +106,20 @@ fn waiters(called: Called, node: &str, wait: Duration) -> Ended<Vec<Waiter>> {
     }
 }
 
-fn confirm(called: Called, node: &str, wait: Duration, ask: bool) -> Ended {
+fn confirm(called: Called, node: &str, wait: Duration) -> Ended {
     let ours = waiters(called, node, wait)?;
-    if ask {
-        let actions: Vec<_> = ours.iter().map(Waiter::action).collect();
-        said(&format!(
-            "The cluster waits for: {} of {node}.\n\
-             If {node} still runs and you confirm, DATA WILL BE DESTROYED. Confirm only if you have seen yourself that it is off,\n\
-             or cut off from all storage and networks. {}",
-            actions.join(", "),
-            called.prompt()
-        ));
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !called.agreed(&answer) {
-            return Err((Failed::NotConfirmed, "not confirmed".to_owned()));
-        }
+    let actions: Vec<_> = ours.iter().map(Waiter::action).collect();
+    said(&format!(
+        "The cluster waits for: {} of {node}.\n\
+         If {node} still runs and you confirm, DATA WILL BE DESTROYED. Confirm only if you have seen yourself that it is off,\n\
+         or cut off from all storage and networks. {}",
+        actions.join(", "),
+        called.prompt()
+    ));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_err() || !called.agreed(&answer) {
+        return Err((Failed::NotConfirmed, "not confirmed".to_owned()));
     }
     for mut waiter in ours {
         if !waiter.take() {

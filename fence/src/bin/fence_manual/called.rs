@@ -34,12 +34,7 @@ pub enum Failed {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish {
     List,
-    Confirm {
-        node: String,
-        wait: Duration,
-        /// Whether a word is to be typed.
-        ask: bool,
-    },
+    Confirm { node: String, wait: Duration },
 }
 
 impl Called {
@@ -60,15 +55,12 @@ impl Called {
     /// The words after it; `None` when they mean nothing.
     pub fn wish(self, arguments: &[String]) -> Option<Wish> {
         let mut words = arguments.iter().map(String::as_str);
-        let (mut node, mut wait, mut ask) = (None, Duration::ZERO, true);
+        let (mut node, mut wait) = (None, Duration::ZERO);
         while let Some(word) = words.next() {
             match (word, self) {
                 ("-l", Self::Ack) => return (arguments.len() == 1).then_some(Wish::List),
                 ("-w", Self::Ack) => wait = Duration::from_secs(words.next()?.parse().ok()?),
                 ("-w", Self::Meatclient) => wait = A_DAY,
-                // Of the releases before 3.0: without a question; and past the agent, to the daemon that it had then.
-                ("-O", Self::AckManual) => ask = false,
-                ("-e", Self::AckManual) => {}
                 ("-n", Self::Ack | Self::AckManual) | ("-c", Self::Ack | Self::Meatclient)
                     if node.is_none() =>
                 {
@@ -79,7 +71,7 @@ impl Called {
                 _ => return None,
             }
         }
-        node.filter(|node| !node.is_empty()).map(|node| Wish::Confirm { node: node.to_owned(), wait, ask })
+        node.filter(|node| !node.is_empty()).map(|node| Wish::Confirm { node: node.to_owned(), wait })
     }
 
     pub const fn usage(self) -> &'static str {
@@ -89,9 +81,7 @@ impl Called {
                  \x20      fence_manual ack -l                  show what waits for a confirmation\n\
                  fence_ack_manual [-n] NODE and meatclient -c NODE are understood too"
             }
-            Self::AckManual => {
-                "usage: fence_ack_manual [-O] [-n] NODE   confirm that NODE is down; -O: without a question"
-            }
+            Self::AckManual => "usage: fence_ack_manual [-n] NODE   confirm that NODE is down",
             Self::Meatclient => {
                 "usage: meatclient -c NODE [-w]   confirm that NODE is down; -w: wait until that is asked for"
             }
@@ -157,20 +147,19 @@ mod tests {
 
     #[test]
     fn what_is_wanted() {
-        let confirm = |node: &str, wait, ask| Some(Wish::Confirm { node: node.into(), wait, ask });
+        let confirm = |node: &str, wait| Some(Wish::Confirm { node: node.into(), wait });
         let understood = |called: Called, line: &str| called.wish(&words(line));
         for line in ["n1", "-n n1", "-c n1"] {
-            assert_eq!(understood(Called::Ack, line), confirm("n1", Duration::ZERO, true), "{line}");
+            assert_eq!(understood(Called::Ack, line), confirm("n1", Duration::ZERO), "{line}");
         }
-        assert_eq!(understood(Called::Ack, "-c n1 -w 5"), confirm("n1", Duration::from_secs(5), true));
+        assert_eq!(understood(Called::Ack, "-c n1 -w 5"), confirm("n1", Duration::from_secs(5)));
         assert_eq!(understood(Called::Ack, "-l"), Some(Wish::List));
-        for line in ["n1", "-n n1", "-e -n n1"] {
-            assert_eq!(understood(Called::AckManual, line), confirm("n1", Duration::ZERO, true), "{line}");
+        for line in ["n1", "-n n1"] {
+            assert_eq!(understood(Called::AckManual, line), confirm("n1", Duration::ZERO), "{line}");
         }
-        assert_eq!(understood(Called::AckManual, "-O -n n1"), confirm("n1", Duration::ZERO, false));
-        assert_eq!(understood(Called::Meatclient, "-c n1"), confirm("n1", Duration::ZERO, true));
+        assert_eq!(understood(Called::Meatclient, "-c n1"), confirm("n1", Duration::ZERO));
         for line in ["-c n1 -w", "-w -c n1"] {
-            assert_eq!(understood(Called::Meatclient, line), confirm("n1", A_DAY, true), "{line}");
+            assert_eq!(understood(Called::Meatclient, line), confirm("n1", A_DAY), "{line}");
         }
         for (called, lines) in [
             (
@@ -189,7 +178,10 @@ mod tests {
                     "-e n1",
                 ][..],
             ),
-            (Called::AckManual, &["", "-n", "-h", "-O", "n1 n2", "-c n1", "-l", "-n n1 -w 5"]),
+            (
+                Called::AckManual,
+                &["", "-n", "-h", "-O", "-O -n n1", "-e -n n1", "n1 n2", "-c n1", "-l", "-n n1 -w 5"],
+            ),
             (Called::Meatclient, &["", "n1", "-c", "-c n1 n2", "-c n1 -w 5", "-n n1", "-O -c n1", "-l"]),
         ] {
             for line in lines {

@@ -268,7 +268,7 @@ fn what_is_in_use_or_cannot_be_is_told_in_time() {
         .unwrap()
         .ok()
         .unwrap();
-    let brief = [("CRM_meta_timeout", "20000")];
+    let brief = [("CRM_meta_timeout", "12000")];
     for action in ["demote", "stop"] {
         let held = drbd_with(a, action, &brief).expect(1).unwrap();
         assert!(reason(&held).contains("(sleep)") && reason(&held).contains("held open"), "{held:?}");

@@ -71,3 +71,47 @@ fn zfs_beside_upstream() {
     guest.run("mkdir -p /run/resource-agents").unwrap().ok().unwrap();
     agree(&guest, "heartbeat", &["ZFS"], 5);
 }
+
+/// `guest NAME WORDS [LINE...]` of conformance/cases/Xen/lab.case, on the lab's tiny guest.
+const XEN_GUEST: &str = r#"#!/bin/sh
+name=$1 words=$2
+shift 2
+{
+  printf 'name="%s"\ntype="pv"\nkernel="/usr/lib/lab/xen/kernel"\nramdisk="/var/lib/lab/xen-guest"\n' "$name"
+  printf 'memory=112\nextra="console=hvc0 quiet %s"\n' "$words"
+  for line; do printf '%s\n' "$line"; done
+} >/run/judge/"$name".cfg
+: >/var/log/xen/console/guest-"$name".log
+"#;
+
+/// `lives NAME`: its heart beats.
+const XEN_LIVES: &str = r#"#!/bin/sh
+for try in $(seq 300); do
+  if grep -q '^tick' /var/log/xen/console/guest-"$1".log 2>/dev/null; then exit 0; fi
+  sleep 0.2
+done
+exit 1
+"#;
+
+/// `ends NAME`: it executes nothing any more, or is in no list.
+const XEN_ENDS: &str = r#"#!/bin/sh
+for try in $(seq 300); do
+  case "$(xl list "$1" 2>/dev/null)" in
+    *' ---s'*) exit 0 ;;
+    *"$1"*) sleep 0.1 ;;
+    *) exit 0 ;;
+  esac
+done
+exit 1
+"#;
+
+#[test]
+fn xen_beside_upstream() {
+    let lab = Lab::open(&Needs::of("xen_beside_upstream").agents().xen()).unwrap();
+    let [guest] = lab.guests(["xa"], &Disks::none()).unwrap();
+    guest.run("mkdir -p /run/resource-agents").unwrap().ok().unwrap();
+    for (name, text) in [("guest", XEN_GUEST), ("lives", XEN_LIVES), ("ends", XEN_ENDS)] {
+        guest.put_mode(&format!("/usr/local/bin/{name}"), text, 0o755).unwrap();
+    }
+    agree(&guest, "heartbeat", &["Xen"], 30);
+}

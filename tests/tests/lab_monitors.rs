@@ -8,6 +8,7 @@
     reason = "a test's helper functions are tests too; the figures are for who reads the log"
 )]
 
+use ringfence_tests::lab::xen::Domain;
 use ringfence_tests::lab::{Disks, Guest, Lab, Needs};
 use std::time::Duration;
 
@@ -112,6 +113,19 @@ fn monitors_of_zfs_beside_upstreams() {
     );
     let theirs = "/usr/lib/ocf/resource.d/heartbeat/ZFS";
     Running { agent: "ZFS", theirs, parameters: &["pool=tank"], runs: 0, quicker: 4.0 }.shown(&guest);
+}
+
+#[test]
+fn monitors_of_xen_beside_upstreams() {
+    let lab = Lab::open(&Needs::of("monitors_of_xen_beside_upstreams").agents().xen()).unwrap();
+    let [host] = lab.guests(["xa"], &Disks::none()).unwrap();
+    host.put_mode("/root/times", TIMES, 0o755).unwrap();
+    let vm = Domain::named("vm");
+    vm.put(&host).unwrap();
+    sh(&host, "mkdir -p /run/resource-agents");
+    let xmfile = format!("xmfile={}", vm.path());
+    let theirs = "/usr/lib/ocf/resource.d/heartbeat/Xen";
+    Running { agent: "Xen", theirs, parameters: &[&xmfile], runs: 1, quicker: 1.5 }.shown(&host);
 }
 
 #[test]

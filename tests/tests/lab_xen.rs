@@ -8,7 +8,7 @@
     reason = "a test's helper functions are tests too; the figures are for who reads the log"
 )]
 
-use ringfence_tests::lab::xen::{Domain, Watch};
+use ringfence_tests::lab::xen::{Domain, Seen, Watch};
 use ringfence_tests::lab::{Disks, Guest, Lab, Needs};
 use std::time::{Duration, Instant};
 
@@ -32,24 +32,6 @@ fn listed(host: &Guest) -> Vec<String> {
     text.lines().skip(2).map(of).collect()
 }
 
-fn until(what: &str, limit: u64, mut there: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !there() {
-        assert!(began.elapsed() < Duration::from_secs(limit), "{what}: not within {limit} s");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// Beats of the guest's last life that were heard.
-fn beats(watch: &Watch<'_>, domain: &Domain) -> u64 {
-    watch.so_far().lives(domain).last().map_or(0, |life| life.beats)
-}
-
-fn beats_on(watch: &Watch<'_>, domain: &Domain) {
-    let before = beats(watch, domain);
-    until("beats", 60, || beats(watch, domain) > before + 2);
-}
-
 #[test]
 fn a_xen_guest_is_made_rebooted_paused_and_ended() {
     let lab = lab("a_xen_guest_is_made_rebooted_paused_and_ended");
@@ -61,25 +43,26 @@ fn a_xen_guest_is_made_rebooted_paused_and_ended() {
     assert_eq!(listed(&host), [""; 0]);
 
     sh(&host, "xl create -q /etc/xen/vm.cfg");
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
     assert_eq!(watch.so_far().now_on(&vm), ["xa"]);
     // The same once more is refused, and nothing happens to it.
     assert_eq!(host.run("xl create -q /etc/xen/vm.cfg").unwrap().code, 3);
 
     let first = sh(&host, "xl domid vm");
     sh(&host, "xl reboot vm");
-    until("another life", 60, || watch.so_far().lives(&vm).len() == 2);
+    watch.until("another life", LIMIT, |seen| seen.lives(&vm).len() == 2).unwrap();
     let second = sh(&host, "xl domid vm");
     assert_ne!(first, second, "it comes back under another number");
 
     sh(&host, "xl pause vm");
     assert!(listed(&host)[0].ends_with("--p---"), "{:?}", listed(&host));
     std::thread::sleep(Duration::from_millis(500));
-    let before = beats(&watch, &vm);
+    let beats = || watch.so_far().lives(&vm).last().unwrap().beats;
+    let before = beats();
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!((beats(&watch, &vm), watch.so_far().now_on(&vm)), (before, Vec::new()));
+    assert_eq!((beats(), watch.so_far().now_on(&vm)), (before, Vec::new()));
     sh(&host, "xl unpause vm");
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
 
     sh(&host, "xl shutdown -w vm");
     assert_eq!(listed(&host), [""; 0]);
@@ -88,17 +71,20 @@ fn a_xen_guest_is_made_rebooted_paused_and_ended() {
     let crashing = Domain::named("crashing").word("crash=4").line("on_crash = \"preserve\"");
     crashing.put(&host).unwrap();
     sh(&host, "xl create -q /etc/xen/crashing.cfg");
-    until("a crash", 60, || listed(&host).first().is_some_and(|line| line.ends_with("---sc-")));
+    watch
+        .until("a crash", LIMIT, |seen| seen.there(&crashing) == [("xa".into(), "shutdown".into())])
+        .unwrap();
+    assert!(listed(&host)[0].ends_with("---sc-"), "{:?}", listed(&host));
     sh(&host, "xl destroy crashing");
 
     // One that does not listen.
     let deaf = Domain::named("deaf").word("deaf=1");
     deaf.put(&host).unwrap();
     sh(&host, "xl create -q /etc/xen/deaf.cfg");
-    beats_on(&watch, &deaf);
+    watch.hears(&deaf).unwrap();
     sh(&host, "xl shutdown deaf");
-    beats_on(&watch, &deaf);
-    beats_on(&watch, &deaf);
+    watch.hears(&deaf).unwrap();
+    watch.hears(&deaf).unwrap();
     sh(&host, "xl destroy deaf");
     assert_eq!(listed(&host), [""; 0]);
 
@@ -118,13 +104,13 @@ fn a_xen_guest_migrates_to_and_fro_under_load_and_is_never_two() {
     vm.put(&a).unwrap();
     let watch = Watch::over(&[&a, &b]).unwrap();
     sh(&a, "xl create -q /etc/xen/vm.cfg");
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
     for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
         let began = Instant::now();
         // Nothing but the address: its ssh is the lab's.
         sh(from, &format!("xl migrate vm {}", to.name()));
         println!("figure: live migration {:.1} s", began.elapsed().as_secs_f64());
-        beats_on(&watch, &vm);
+        watch.hears(&vm).unwrap();
         assert_eq!((listed(from).len(), listed(to).len()), (0, 1));
         assert_eq!(watch.so_far().now_on(&vm), [to.name()]);
     }
@@ -151,8 +137,8 @@ fn the_watch_sees_two_of_a_xen_guest() {
         vm.put(host).unwrap();
         sh(host, "xl create -q /etc/xen/vm.cfg");
     }
-    until("both", 60, || watch.so_far().now_on(&vm).len() == 2);
-    until("their hearts", 60, || watch.so_far().lives(&vm).len() == 2);
+    let both = |seen: &Seen| seen.now_on(&vm).len() == 2 && seen.lives(&vm).len() == 2;
+    watch.until("both and their hearts", LIMIT, both).unwrap();
     let why = watch.end().unwrap().never_two(&vm).unwrap_err().to_string();
     assert!(why.contains("at the same time"), "{why}");
 }
@@ -165,16 +151,18 @@ fn a_xen_migration_to_a_host_that_dies_hangs_and_the_guest_stays() {
     vm.put(&a).unwrap();
     let watch = Watch::over(&[&a, &b]).unwrap();
     sh(&a, "xl create -q /etc/xen/vm.cfg");
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
     let migration = a.start_within(Duration::from_secs(120), "exec xl migrate vm xb").unwrap();
-    until("an incoming guest", 30, || listed(&b).iter().any(|line| line.starts_with("vm--incoming")));
+    watch
+        .until("an incoming guest", LIMIT, |seen| seen.there(&vm).iter().any(|(host, _)| host == "xb"))
+        .unwrap();
     b.cut_power();
     std::thread::sleep(Duration::from_secs(12));
     assert!(migration.ended().unwrap().is_none(), "nobody tells it that the host is gone");
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
     // Its end is what makes the guest the source's alone again.
     migration.stop().unwrap();
-    beats_on(&watch, &vm);
+    watch.hears(&vm).unwrap();
     assert_eq!(listed(&a).len(), 1);
     let seen = watch.end().unwrap();
     seen.never_two(&vm).unwrap();

@@ -6,7 +6,8 @@
 //! ours, and one that was given away is the other side's until the other side itself says that it has none.
 //!
 //! `xl` waits for the other side without end. Its connection is ended before our own time is, so that `xl` itself resumes the
-//! guest: killing `xl` would leave it suspended, and Xen 4.17 has no command that resumes one.
+//! guest: killing `xl` would leave it suspended. Newer toolstacks have `xl resume`; with an older one a migration to a receiver
+//! that takes nothing is what makes `xl` resume the guest.
 
 use crate::listing::{self, Condition, Reason};
 use crate::patience::Patience;
@@ -33,6 +34,9 @@ enum There {
     /// It gave no answer that can be understood; why.
     Unknown(String),
 }
+
+/// In the place of ssh: greets as a receiver does, and is gone. The greeting is that of every version (`xl.h`).
+const NOBODY: &str = "sh -c 'echo xl migration receiver ready, send binary domain data.; sleep 1'";
 
 /// How the transfer ended, for the reason.
 struct Transfer {
@@ -179,14 +183,22 @@ impl Xen {
         }
     }
 
-    /// Newer toolstacks can (`xl resume`). False: it stays suspended.
+    /// False: it stays suspended.
     fn resume(&self, cx: &Cx, tool: Toolstack, name: &str) -> bool {
         if self.resumed.replace(true) {
             // Once is enough; it takes a moment until the list shows it.
             return true;
         }
-        tool == Toolstack::Xl
-            && toolstack::run(cx, &tool.cmd(["resume", name]), cx.deadline().within(ASK_LIMIT)).is_ok()
+        if tool != Toolstack::Xl {
+            return false;
+        }
+        let newer = tool.cmd(["resume", name]);
+        if toolstack::run(cx, &newer, cx.deadline().within(ASK_LIMIT)).is_ok() {
+            return true;
+        }
+        // It ends with 1, for that migration has failed: whether the guest runs is seen by the next look.
+        let older = tool.cmd(["migrate", "-s", NOBODY, name, "nobody"]);
+        cx.run_until(&older, cx.deadline().within(ASK_LIMIT)).is_ok()
     }
 
     /// Waits for the guest that was sent here, and for no other.

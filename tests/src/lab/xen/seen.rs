@@ -171,14 +171,31 @@ impl Seen {
     #[must_use]
     pub fn now_on(&self, domain: &Domain) -> Vec<String> {
         let uuid = domain.uuid();
-        let mut last: BTreeMap<&str, &Sample> = BTreeMap::new();
-        for sample in &self.samples {
-            last.insert(&sample.host, sample);
-        }
         let runs = |sample: &Sample| {
             sample.domains.iter().any(|(_, other, state)| *other == uuid && state == "live")
         };
-        last.into_iter().filter(|(_, sample)| runs(sample)).map(|(host, _)| host.to_owned()).collect()
+        self.last().into_iter().filter(|(_, sample)| runs(sample)).map(|(host, _)| host.to_owned()).collect()
+    }
+
+    /// Every domain of the guest at the last look at each host: the host, and `live` or what keeps it from running (`paused`,
+    /// `shutdown`, `dying`). Half of a migration is one, too.
+    #[must_use]
+    pub fn there(&self, domain: &Domain) -> Vec<(String, String)> {
+        let uuid = domain.uuid();
+        let of = |sample: &Sample| -> Vec<(String, String)> {
+            let own = sample.domains.iter().filter(|(_, other, _)| *other == uuid);
+            own.map(|(.., state)| (sample.host.clone(), state.clone())).collect()
+        };
+        self.last().values().flat_map(|sample| of(sample)).collect()
+    }
+
+    fn last(&self) -> BTreeMap<&str, &Sample> {
+        self.samples.iter().map(|sample| (sample.host.as_str(), sample)).collect()
+    }
+
+    /// The last sample of each host, for a message.
+    pub(super) fn samples_at_the_end(&self) -> Vec<String> {
+        self.last().values().map(|sample| format!("{sample:?}")).collect()
     }
 
     /// How often the hosts were looked at, all together.
@@ -256,6 +273,7 @@ mod tests {
         let seen = seen(&a, &b);
         seen.never_two(&vm).unwrap();
         assert_eq!(seen.now_on(&vm), ["xb"]);
+        assert_eq!(seen.there(&vm), [("xb".to_owned(), "live".to_owned())]);
         assert_eq!(seen.looks(), 8);
         let lives = seen.lives(&vm);
         assert_eq!(lives.len(), 1);

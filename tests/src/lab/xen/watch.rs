@@ -2,6 +2,7 @@
 
 use super::super::failure::LabError;
 use super::super::guest::{Guest, Running};
+use super::domain::Domain;
 use super::seen::Seen;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,42 @@ impl<'a> Watch<'a> {
             seen.read(host.name(), &running.so_far().stdout);
         }
         seen
+    }
+
+    /// Waits until what was seen so far satisfies `there`; what it is waited for is for the message.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn until(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut there: impl FnMut(&Seen) -> bool,
+    ) -> Result<(), LabError> {
+        let began = Instant::now();
+        while !there(&self.so_far()) {
+            if began.elapsed() > limit {
+                let last = format!("{:?}", self.so_far().samples_at_the_end());
+                return Err(LabError::Timeout { what: what.to_owned(), after: limit, last });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Waits for three more beats of the guest's heart, wherever it runs: it is alive.
+    ///
+    /// # Errors
+    /// When they are not heard within a minute.
+    pub fn hears(&self, domain: &Domain) -> Result<(), LabError> {
+        let beats = |seen: &Seen| seen.lives(domain).last().map(|life| (life.drawn.clone(), life.beats));
+        let before = beats(&self.so_far());
+        let after = |now: &Option<(String, u64)>| match (now, &before) {
+            (Some((life, beats)), Some((old, known))) => life != old && *beats > 2 || *beats > known + 2,
+            (Some((_, beats)), None) => *beats > 2,
+            (None, _) => false,
+        };
+        self.until(&format!("heartbeats of {}", domain.name()), FIRST, |seen| after(&beats(seen)))
     }
 
     /// Ends the watch.

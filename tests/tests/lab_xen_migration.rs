@@ -20,7 +20,7 @@ const OURS: &str = "ringfence/Xen";
 const UPSTREAMS: &str = "heartbeat/Xen";
 /// What an operation of the cluster gets, in ms.
 const MIGRATES_IN: u64 = 60_000;
-const CUT_AFTER: u64 = 25_000;
+const CUT_AFTER: u64 = 30_000;
 
 fn guest() -> Domain {
     Domain::named("vm").word("load=1")
@@ -165,7 +165,9 @@ fn cut<'a>(cut: Cut, moment: Moment, [from, to]: [&'a Guest; 2], watch: &mut Wat
             Cut::Cable => to.link(false).unwrap(),
             Cut::Target => to.cut_power(),
             Cut::Source => from.cut_power(),
-            Cut::Agent => killed(from, "pkill -KILL -f resource.d/ringfence/Xen; pkill -KILL -x xl; true"),
+            Cut::Agent => {
+                killed(from, "pkill -KILL -f '[r]esource.d/ringfence/Xen'; pkill -KILL -x xl; true")
+            }
             Cut::Xl => killed(from, "pkill -KILL -x xl; true"),
         }
         sending.join().unwrap()
@@ -184,6 +186,9 @@ fn cut<'a>(cut: Cut, moment: Moment, [from, to]: [&'a Guest; 2], watch: &mut Wat
     {
         let runs_on = ran.stderr.contains("it runs on here");
         assert!(succeeded || ran.code == 1, "{ran:?}");
+        if runs_on && took > Duration::from_millis(CUT_AFTER * 3 / 4) {
+            assert!(ran.stderr.contains("was not waited for any longer"), "{ran:?}");
+        }
         if runs_on {
             watch.hears(&vm).unwrap();
             assert_eq!(watch.so_far().now_on(&vm).first().map(String::as_str), Some(from.name()), "{ran:?}");

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// One question to the other host.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// What follows a broken transfer: `xl` resumes the guest (under a second, measured), and we look.
-const SETTLE_SHARE: u32 = 5;
+const SETTLE_SHARE: u32 = 4;
 
 /// What the other host says of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +245,7 @@ fn left(name: &str, what: &str) -> Fault {
 /// Sends the guest. The connection ends before our time does.
 fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
     let all = cx.left_or(Duration::from_secs(3600));
-    let after = (all / SETTLE_SHARE).clamp(Duration::from_secs(2), Duration::from_secs(30)).min(all / 2);
+    let after = (all / SETTLE_SHARE).clamp(Duration::from_secs(3), Duration::from_secs(30)).min(all / 2);
     let connected = all.saturating_sub(after);
     let cmd = match tool {
         Toolstack::Xl if cx.has("timeout") => {
@@ -255,11 +255,21 @@ fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
         Toolstack::Xl => tool.cmd(["migrate", name, address]),
         Toolstack::Xm => tool.cmd(["migrate", "--live", name, address]),
     };
-    // If xl itself hangs when its connection has gone, there is half of the rest for looking.
-    match cx.run_until(&cmd, Deadline::after(connected + after / 2)) {
+    // If xl itself hangs when its connection has gone, most of the rest is for looking.
+    let ended = cx.run_until(&cmd, Deadline::after(connected + after / 3));
+    let took = all.saturating_sub(cx.left_or(all));
+    match ended {
         Ok(output) if output.success() => {
             Transfer { said_success: true, words: format!("{} said that it succeeded", tool.program()) }
         }
+        // What xl says of a connection that was ended is not why it was.
+        Ok(_) if took >= connected => Transfer {
+            said_success: false,
+            words: format!(
+                "{address} had not taken it after {} s, and was not waited for any longer",
+                connected.as_secs()
+            ),
+        },
         Ok(output) => Transfer { said_success: false, words: cause(&output, &cmd) },
         Err(fault) => Transfer { said_success: false, words: fault.reason().to_owned() },
     }

@@ -342,7 +342,7 @@ fn a_migration_succeeds_when_the_guest_is_not_here_any_more() {
     let commands = bench.commands();
     let verdict = bench.perform::<Xen>();
     assert_eq!(verdict.code.number(), 0, "{verdict:?}");
-    assert_eq!(words(&commands), ["ssh n2 xl list", "xl migrate -s timeout -s KILL 16 ssh d1 n2"]);
+    assert_eq!(words(&commands), ["ssh n2 xl list", "xl migrate -s timeout -s KILL 15 ssh d1 n2"]);
 }
 
 #[test]
@@ -414,6 +414,34 @@ fn a_copy_that_was_given_away_is_removed_only_when_the_other_side_runs_the_guest
     assert!(verdict.reason.unwrap().contains("it runs on here"));
     assert!(words(&commands).contains(&"xl rename d1--migratedaway d1".to_owned()));
     assert!(words(&commands).contains(&"xl resume d1".to_owned()));
+}
+
+#[test]
+fn a_guest_that_a_killed_xl_has_left_suspended_goes_on_with_an_older_toolstack_too() {
+    let host = host();
+    let killed = |bench: Bench| listed(bench.answer("xl", 1, "", ""), &[&["d1 ---ss-"]]);
+    let bench = killed(migration(&host, &list(&[]))).answer("xl", 1, "", "command not implemented\n").answer(
+        "xl",
+        1,
+        "",
+        "Migration failed, resuming at sender.\n",
+    );
+    let bench = listed(bench, &[&["d1 -b----"]]);
+    let commands = bench.commands();
+    assert!(bench.perform::<Xen>().reason.unwrap().contains("it runs on here"));
+    let words = words(&commands);
+    let at = words.iter().position(|words| words == "xl resume d1").unwrap();
+    assert!(words[at + 1].starts_with("xl migrate -s sh -c 'echo xl migration receiver ready"), "{words:?}");
+    // Nothing is done twice.
+    let lists: Vec<&[&str]> = vec![&["d1 ---ss-"]; 100];
+    let bench = killed(migration(&host, &list(&[]))).answer("xl", 1, "", "command not implemented\n").answer(
+        "xl",
+        1,
+        "",
+        "Migration failed, resuming at sender.\n",
+    );
+    let verdict = listed(bench, &lists).perform::<Xen>();
+    assert!(verdict.reason.unwrap().contains("it is suspended here"));
 }
 
 #[test]

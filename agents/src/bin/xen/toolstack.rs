@@ -73,9 +73,16 @@ pub fn failure(output: &Output, cmd: &Cmd) -> String {
 pub fn cause(stderr: &str) -> String {
     let chatter = |line: &&str| {
         !line.is_empty()
-            && !["Parsing config", "Saving to", "xc: info", "Shutting down domain", "Loading new save file"]
-                .iter()
-                .any(|words| line.starts_with(words))
+            && ![
+                "Parsing config",
+                "Saving to",
+                "xc: info",
+                "Shutting down domain",
+                "Loading new save file",
+                "migration target: Ready",
+            ]
+            .iter()
+            .any(|words| line.starts_with(words))
     };
     let line = stderr.lines().map(str::trim).find(chatter).unwrap_or("it said nothing");
     let Some(rest) = line.strip_prefix("libxl: error: ").or_else(|| line.strip_prefix("xc: error: ")) else {

@@ -17,14 +17,28 @@ thread_local! {
 }
 
 /// What the scripted resource does. Probes answer from `probes`, the last one for ever.
-#[derive(Default)]
 struct World {
     probes: VecDeque<Result<State, Fault>>,
     start: Option<Fault>,
     stop: Vec<Fault>,
     check: Option<Fault>,
     host: Option<Fault>,
+    migrated: Result<(), Fault>,
     calls: Vec<&'static str>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            probes: VecDeque::new(),
+            start: None,
+            stop: Vec::new(),
+            check: None,
+            host: None,
+            migrated: Ok(()),
+            calls: Vec::new(),
+        }
+    }
 }
 
 fn called(name: &'static str) {
@@ -95,6 +109,11 @@ impl Agent for Scripted {
     fn demote(&self, _: &Cx) -> Result<(), Fault> {
         called("demote");
         Ok(())
+    }
+
+    fn migrate_to(&self, _: &Cx) -> Result<(), Fault> {
+        called("migrate");
+        WORLD.with_borrow(|world| world.migrated.clone())
     }
 
     fn notify(&self, _: &Cx) -> Result<(), Fault> {
@@ -203,6 +222,27 @@ fn stop_in_use_elsewhere_leaves_it_alone() {
     let (verdict, calls) = run(make().dialect(Dialect::Rgmanager), probes([State::Running]));
     assert_eq!((verdict, calls), (Verdict::success(), vec![]));
     assert_eq!(run(make(), probes([State::Stopped])).1, ["stop"], "only rgmanager has this rule");
+}
+
+#[test]
+fn a_migration_that_failed_is_not_done_only_if_the_resource_is_seen_as_it_was() {
+    let migration = |probes: &[Result<State, Fault>], result: Result<(), Fault>| {
+        let world = World { probes: probes.iter().cloned().collect(), migrated: result, ..World::default() };
+        let (verdict, calls) = run(bench(Verb::MigrateTo).dialect(Dialect::Rgmanager), world);
+        (verdict.code, calls)
+    };
+    let failed = || Err(Fault::generic("the target went away"));
+    let running = || Ok(State::Running);
+    assert_eq!(migration(&[running()], Ok(())).0, Code::Success);
+    assert_eq!(migration(&[running(), running()], failed()).0, Code::NotRunning);
+    for after in
+        [Ok(State::Stopped), Ok(State::Unusable("given away".into())), failed().map(|()| State::Stopped)]
+    {
+        assert_eq!(migration(&[running(), after.clone()], failed()).0, Code::Generic, "{after:?}");
+    }
+    assert_eq!(migration(&[Ok(State::Stopped)], failed()), (Code::NotRunning, vec![]), "nothing was sent");
+    let elsewhere = World { migrated: failed(), ..probes([State::Running, State::Running]) };
+    assert_eq!(run(bench(Verb::MigrateTo), elsewhere).0.code, Code::Generic, "only rgmanager has this rule");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::log::{Level, Log};
 use crate::resource::agent::Verb;
 use crate::resource::code::Fault;
 use crate::resource::dialect::Dialect;
+use crate::resource::param::{ParamSet, Problem, Reader};
 use crate::resource::trace::Trace;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -41,6 +42,17 @@ impl Cx {
     /// When the action must be over: its own timeout less a margin for saying why.
     pub fn deadline(&self) -> Deadline {
         self.deadline
+    }
+
+    /// The attributes that only rgmanager's dialect has ([`crate::resource::spec::Rgmanager::attributes`]), and what is
+    /// wrong with them. No set in every other dialect, and if one of them is missing and has no default.
+    pub fn rgmanager_attributes<P: ParamSet>(&self) -> (Option<P>, Vec<Problem>) {
+        if self.dialect != Dialect::Rgmanager {
+            return (None, Vec::new());
+        }
+        let mut reader = Reader::new(&self.env);
+        let set = P::read(&mut reader);
+        (set, reader.into_problems())
     }
 
     /// Resource id; `default` when the caller names none, as upstream.

@@ -88,7 +88,7 @@ fn parameter(param: &Param, env: &Env, v11: bool) -> Element {
 }
 
 /// `<content>` in the form of the newest API.
-pub(crate) fn content(param: &Param, env: &Env) -> Element {
+fn content(param: &Param, env: &Env) -> Element {
     let word = match param.content {
         Content::Select(_) => "select",
         Content::String | Content::Integer | Content::Boolean => param.content.word(),
@@ -96,7 +96,8 @@ pub(crate) fn content(param: &Param, env: &Env) -> Element {
     content_as(param, env, word)
 }
 
-fn content_as(param: &Param, env: &Env, word: &'static str) -> Element {
+/// `<content>` of type `word`.
+pub(crate) fn content_as(param: &Param, env: &Env, word: &'static str) -> Element {
     Element::new("content")
         .attr("type", word)
         .maybe_attr("default", param.default.map(|default| default.text(env)))

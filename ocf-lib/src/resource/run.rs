@@ -139,7 +139,7 @@ fn resource<A: Agent>(dialect: Dialect, verb: Verb, env: Env) -> u8 {
         exit_reason(&env, "the caller speaks another major version of the resource agent API than 1");
         return Code::Unimplemented.number();
     }
-    let deadline = deadline(&A::SPEC, verb, &env);
+    let deadline = deadline(&A::SPEC, dialect, verb, &env);
     let cx = context::<A>(dialect, verb, env, deadline);
     let verdict = finish::<A>(&cx);
     dialect::exit_code(dialect, verb, verdict.code)
@@ -203,15 +203,27 @@ fn validate_all<A: Agent>(cx: &Cx) -> Verdict {
 }
 
 /// The operation's own timeout less a margin for saying why; without one, the declared timeout.
-fn deadline(spec: &Spec, verb: Verb, env: &Env) -> Deadline {
+fn deadline(spec: &Spec, dialect: Dialect, verb: Verb, env: &Env) -> Deadline {
     let asked = env
         .get("OCF_RESKEY_CRM_meta_timeout")
         .and_then(|ms| ms.trim().parse::<u64>().ok())
         .filter(|ms| *ms > 0);
-    let declared =
-        spec.row(verb).or_else(|| spec.row(Verb::Monitor)).map_or(20, |row| u64::from(row.timeout));
-    let span = Duration::from_millis(asked.unwrap_or(declared * 1000));
+    let span = Duration::from_millis(asked.unwrap_or_else(|| declared(spec, dialect, verb, env) * 1000));
     Deadline::after(span.saturating_sub(margin(span)))
+}
+
+/// The timeout that the metadata of this dialect has for the action, seconds. rgmanager enforces none unless it is told to.
+fn declared(spec: &Spec, dialect: Dialect, verb: Verb, env: &Env) -> u64 {
+    if dialect != Dialect::Rgmanager {
+        let row = spec.row(verb).or_else(|| spec.row(Verb::Monitor));
+        return row.map_or(20, |row| u64::from(row.timeout));
+    }
+    let verb = if verb == Verb::Status { Verb::Monitor } else { verb };
+    let verb = if matches!(verb, Verb::Recover | Verb::Restart) { Verb::Start } else { verb };
+    let rows = spec.rgmanager_rows(verb);
+    let level: u32 = env.get("OCF_CHECK_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(0);
+    let deepest = rows.iter().filter(|row| row.depth.unwrap_or(0) <= level).max_by_key(|row| row.depth);
+    deepest.or(rows.first()).map_or(20, |row| u64::from(row.timeout))
 }
 
 /// A twentieth, at least 50 ms and at most a second.
@@ -256,4 +268,33 @@ fn print(text: &str) -> u8 {
 fn exit_reason(env: &Env, reason: &str) {
     let prefix = env.get("OCF_EXIT_REASON_PREFIX").unwrap_or("ocf-exit-reason:");
     log::stderr(&format!("{prefix}{}", log::one_line(reason)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::spec::{Rgmanager, action};
+
+    const SPEC: Spec = Spec::new("X", "1")
+        .actions(&[action(Verb::Start, 60), action(Verb::Stop, 40), action(Verb::Monitor, 30).depth(0)])
+        .rgmanager(Rgmanager::new("x").actions(&[
+            action(Verb::Start, 300),
+            action(Verb::Monitor, 20).depth(0),
+            action(Verb::Monitor, 90).depth(10),
+        ]));
+
+    #[test]
+    fn the_time_is_what_the_metadata_of_the_dialect_says() {
+        let of = |dialect, verb, level: &str| {
+            declared(&SPEC, dialect, verb, &Env::from_pairs([("OCF_CHECK_LEVEL", level)]))
+        };
+        assert_eq!(of(Dialect::Ocf11, Verb::Start, ""), 60);
+        assert_eq!(of(Dialect::Ocf11, Verb::Status, "10"), 30);
+        assert_eq!(of(Dialect::Rgmanager, Verb::Start, ""), 300);
+        assert_eq!(of(Dialect::Rgmanager, Verb::Recover, ""), 300);
+        assert_eq!(of(Dialect::Rgmanager, Verb::Stop, ""), 40, "what it has no row of its own for");
+        for (level, seconds) in [("", 20), ("0", 20), ("5", 20), ("10", 90), ("20", 90)] {
+            assert_eq!(of(Dialect::Rgmanager, Verb::Status, level), seconds, "{level}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What an agent says about itself: names, prose, actions. Parameters are in [`crate::resource::param`].
 
 use crate::resource::agent::Verb;
+use crate::resource::param::Param;
 
 /// One row of the agent's actions. Built with [`action`].
 #[derive(Clone, Copy, Debug)]
@@ -78,17 +79,76 @@ impl Foreign {
     }
 }
 
-/// How rgmanager knows this kind of resource, where that differs from the OCF agent.
-#[derive(Clone, Copy, Debug)]
+/// How rgmanager knows this kind of resource, where that differs from the OCF agent. Built with [`Rgmanager::new`].
+#[derive(Clone, Copy)]
 pub struct Rgmanager {
     /// Type name of the stock agent: other agents' metadata refers to it.
     pub type_name: &'static str,
     /// Names of `cluster.conf`; the first is the primary one. Without a row a parameter keeps its name.
     pub names: &'static [Foreign],
+    /// Attributes that only this dialect has: the rows of a set of parameters of their own. The agent reads them with
+    /// [`crate::resource::context::Cx::rgmanager_attributes`].
+    pub attributes: &'static [Param],
+    /// Attributes that rgmanager itself reads from the resource. It knows only what metadata declares, and restarts a
+    /// resource over a change of what is not declared as changeable ([`Param::reloadable`]).
+    pub manager: &'static [Param],
     /// Attributes of the stock agent that have no meaning here: accepted and ignored.
     pub ignored: &'static [&'static str],
+    /// Rows that hold here instead of the agent's own of the same verb.
+    pub actions: &'static [Action],
     /// Attributes of `<special tag="rgmanager"><attributes .../>`.
     pub special: &'static [(&'static str, &'static str)],
+}
+
+impl Rgmanager {
+    /// Known as `type_name`, and in nothing else different.
+    pub const fn new(type_name: &'static str) -> Self {
+        Self {
+            type_name,
+            names: &[],
+            attributes: &[],
+            manager: &[],
+            ignored: &[],
+            actions: &[],
+            special: &[],
+        }
+    }
+
+    #[must_use]
+    pub const fn names(mut self, names: &'static [Foreign]) -> Self {
+        self.names = names;
+        self
+    }
+
+    #[must_use]
+    pub const fn attributes(mut self, rows: &'static [Param]) -> Self {
+        self.attributes = rows;
+        self
+    }
+
+    #[must_use]
+    pub const fn manager(mut self, rows: &'static [Param]) -> Self {
+        self.manager = rows;
+        self
+    }
+
+    #[must_use]
+    pub const fn ignored(mut self, names: &'static [&'static str]) -> Self {
+        self.ignored = names;
+        self
+    }
+
+    #[must_use]
+    pub const fn actions(mut self, rows: &'static [Action]) -> Self {
+        self.actions = rows;
+        self
+    }
+
+    #[must_use]
+    pub const fn special(mut self, attributes: &'static [(&'static str, &'static str)]) -> Self {
+        self.special = attributes;
+        self
+    }
 }
 
 /// Something that an agent does for an administrator, beside its actions: `multipath-resize plan device=/dev/sdb`.
@@ -197,6 +257,14 @@ impl Spec {
 
     pub fn row(&self, verb: Verb) -> Option<&'static Action> {
         self.rows().find(|row| row.verb == verb)
+    }
+
+    /// The rows of `verb` as rgmanager is told of them.
+    pub fn rgmanager_rows(&self, verb: Verb) -> Vec<&'static Action> {
+        let of = |row: &&Action| row.verb == verb;
+        let own: Vec<_> =
+            self.rgmanager.map_or(&[][..], |known_as| known_as.actions).iter().filter(of).collect();
+        if own.is_empty() { self.rows().filter(of).collect() } else { own }
     }
 
     pub fn supports(&self, verb: Verb) -> bool {

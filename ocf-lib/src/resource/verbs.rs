@@ -55,6 +55,7 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
         }
         Verb::Promote => with_ready::<A>(cx, promote),
         Verb::Demote => with_ready::<A>(cx, demote),
+        Verb::MigrateTo if cx.dialect() == Dialect::Rgmanager => migrate::<A>(cx),
         Verb::MigrateTo => with_ready::<A>(cx, |agent, cx| agent.migrate_to(cx).into()),
         Verb::MigrateFrom => with_ready::<A>(cx, |agent, cx| {
             agent
@@ -80,6 +81,32 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
             Verdict::success()
         }
     }
+}
+
+/// The migration of a manager that only asks the source, and takes its word for where the resource is now: a failure is
+/// told as "not done" if the resource was seen as it was before, and as a doubt in every other case.
+fn migrate<A: Agent>(cx: &Cx) -> Verdict {
+    let verdict = with_ready::<A>(cx, |agent, cx| match agent.probe(cx) {
+        Ok(State::Stopped) => {
+            Verdict::because(Code::NotRunning, format!("cannot migrate: {} is not running", cx.instance()))
+        }
+        _ => agent.migrate_to(cx).into(),
+    });
+    match verdict.code {
+        Code::Success | Code::Configured | Code::NotRunning => return verdict,
+        Code::Generic
+        | Code::Args
+        | Code::Unimplemented
+        | Code::Perm
+        | Code::Installed
+        | Code::RunningPromoted
+        | Code::FailedPromoted
+        | Code::Degraded
+        | Code::DegradedPromoted => {}
+    }
+    let here = lenient::<A>(cx)
+        .is_ok_and(|agent| agent.probe(cx).is_ok_and(|state| state.is_running() || state.is_promoted()));
+    Verdict { code: if here { Code::NotRunning } else { Code::Generic }, ..verdict }
 }
 
 /// One of the agent's own commands.

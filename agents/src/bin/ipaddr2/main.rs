@@ -68,12 +68,12 @@ impl Agent for IPaddr2 {
             action(Verb::Monitor, 20).every(10).depth(0),
             action(Verb::ReloadAgent, 20),
         ])
-        .rgmanager(Rgmanager {
-            type_name: "ip",
-            names: RGMANAGER,
-            ignored: &["family", "sleeptime", "disable_rdisc", "nfslock"],
-            special: &[("maxinstances", "1")],
-        })
+        .rgmanager(
+            Rgmanager::new("ip")
+                .names(RGMANAGER)
+                .ignored(&["family", "sleeptime", "disable_rdisc", "nfslock"])
+                .special(&[("maxinstances", "1")]),
+        )
         .heartbeat(HEARTBEAT);
 
     fn new(params: Params, cx: &Cx) -> Self {

@@ -90,9 +90,8 @@ pub(crate) fn translate(spec: &Spec, dialect: Dialect, argv0: &OsStr, args: &[Os
 pub(crate) fn verb(dialect: Dialect, word: &str) -> Option<Verb> {
     match dialect {
         Dialect::Lsb => lsb::verb(word),
-        // Its word for what the source of a migration does; the target is called with nothing.
-        Dialect::Rgmanager if word == "migrate" => Some(Verb::MigrateTo),
-        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Rgmanager | Dialect::Heartbeat => Verb::parse(word),
+        Dialect::Rgmanager => rgmanager::verb(word),
+        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Heartbeat => Verb::parse(word),
     }
 }
 
@@ -100,7 +99,8 @@ pub(crate) fn verb(dialect: Dialect, word: &str) -> Option<Verb> {
 pub(crate) fn exit_code(dialect: Dialect, verb: Verb, code: Code) -> u8 {
     match dialect {
         Dialect::Lsb => lsb::exit_code(verb, code),
-        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Rgmanager | Dialect::Heartbeat => code.number(),
+        Dialect::Rgmanager => rgmanager::exit_code(verb, code),
+        Dialect::Ocf10 | Dialect::Ocf11 | Dialect::Heartbeat => code.number(),
     }
 }
 
@@ -133,9 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn rgmanager_has_a_word_of_its_own_for_a_migration() {
-        assert_eq!(verb(Dialect::Rgmanager, "migrate"), Some(Verb::MigrateTo));
-        assert_eq!(verb(Dialect::Ocf11, "migrate"), None);
+    fn rgmanager_has_words_of_its_own() {
+        for (word, meant) in [("migrate", Verb::MigrateTo), ("reconfig", Verb::ReloadAgent)] {
+            assert_eq!(verb(Dialect::Rgmanager, word), Some(meant));
+            assert_eq!(verb(Dialect::Ocf11, word), None);
+        }
     }
 
     #[test]

@@ -2,15 +2,44 @@
 //!
 //! Facts from rgmanager's own resource loader (cluster 3): metadata without `<actions>` crashes it, and
 //! without a required or primary parameter it never returns; only `status` is ever called.
+//!
+//! How clurgmgrd takes the end of a `migrate` (`rg_state.c`, `svc_migrate`): 0 gives the service to the target, whose checks
+//! may then fail without end; 6 and 7 leave it started on the source, whose next check finds what is the matter; anything
+//! else makes it `failed`, which waits for a person. So a migration that failed while the resource runs on is 7, and 1 would
+//! take a healthy service out of the cluster's hands.
 
 use super::hand_over;
 use crate::env::Env;
 use crate::resource::agent::Verb;
-use crate::resource::metadata::{content, described, seconds};
+use crate::resource::code::Code;
+use crate::resource::metadata::{content_as, described, seconds};
 use crate::resource::param::{Content, DefaultValue, Param};
 use crate::resource::spec::{Action, Spec};
 use crate::xml::Element;
 use std::ffi::OsString;
+
+/// How the stock agents of rgmanager say that they cannot tell what became of the resource.
+const INDETERMINATE: u8 = 150;
+
+/// See the module: after a migration only "it is over", "it cannot be" and "it was not done" are known states.
+pub(super) fn exit_code(verb: Verb, code: Code) -> u8 {
+    match (verb, code) {
+        (Verb::MigrateTo, Code::Success | Code::Configured | Code::NotRunning) => code.number(),
+        (Verb::MigrateTo, _) => INDETERMINATE,
+        _ => code.number(),
+    }
+}
+
+/// Its words beside those of OCF.
+pub(super) fn verb(word: &str) -> Option<Verb> {
+    match word {
+        // What the source of a migration does; the target is called with nothing.
+        "migrate" => Some(Verb::MigrateTo),
+        // Attributes that may change without a restart have changed.
+        "reconfig" => Some(Verb::ReloadAgent),
+        _ => Verb::parse(word),
+    }
+}
 
 pub(super) fn translate(spec: &Spec, args: &[OsString], mut env: Env) -> Env {
     if let Some(known_as) = &spec.rgmanager {
@@ -69,33 +98,34 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
     let mut rows: Vec<Element> = Vec::new();
     let unique = params.iter().find(|param| param.required && param.unique_group.is_some());
     match (names.first(), unique) {
-        (Some(first), _) => rows.push(parameter(
-            first.name,
-            true,
-            first.short,
-            Element::new("content").attr("type", "string"),
-        )),
-        (None, Some(param)) => rows.push(parameter(param.name, true, param.short, exported(param, env))),
-        (None, None) => {
-            let name = Element::new("content").attr("type", "string");
-            rows.push(parameter("name", true, "Name of this resource", name));
-        }
+        (Some(first), _) => rows.push(primary(first.name, first.short, text())),
+        (None, Some(param)) => rows.push(primary(param.name, param.short, exported(param, env))),
+        (None, None) => rows.push(primary("name", "Name of this resource", text())),
     }
+    // It calls `reconfig` when nothing else has changed, and otherwise restarts the resource.
+    let reconfigured = spec.supports(Verb::ReloadAgent);
+    let row = |name: &str, param: &Param, short: &str, long: &str| {
+        let reconfig = (reconfigured && param.reloadable).then_some("1");
+        let element = Element::new("parameter").attr("name", name).maybe_attr("reconfig", reconfig);
+        described(element, short, long).child(exported(param, env))
+    };
     for foreign in names.iter().skip(1) {
         let target = params.iter().find(|param| foreign.targets.first() == Some(&param.name));
-        let body = target
-            .map_or_else(|| Element::new("content").attr("type", "string"), |param| exported(param, env));
-        rows.push(parameter(foreign.name, false, foreign.short, body));
+        rows.push(match target {
+            Some(param) => row(foreign.name, param, foreign.short, foreign.short),
+            None => plain(foreign.name, foreign.short),
+        });
     }
     for param in params {
         if renamed(param) || (names.is_empty() && unique.is_some_and(|first| first.name == param.name)) {
             continue;
         }
-        rows.push(parameter(param.name, false, param.short, exported(param, env)));
+        rows.push(row(param.name, param, param.short, param.short));
     }
-    for name in spec.rgmanager.map_or(&[][..], |known_as| known_as.ignored) {
-        let body = Element::new("content").attr("type", Content::String.word());
-        rows.push(parameter(name, false, "Accepted, without effect", body));
+    if let Some(known_as) = &spec.rgmanager {
+        let own = known_as.attributes.iter().chain(known_as.manager);
+        rows.extend(own.map(|param| row(param.name, param, param.short, param.long)));
+        rows.extend(known_as.ignored.iter().map(|name| plain(name, "Accepted, without effect")));
     }
     rows
 }
@@ -104,17 +134,21 @@ fn parameters(spec: &Spec, params: &[Param], env: &Env) -> Vec<Element> {
 /// as the value, to every resource alike. Without it the agent finds the default itself.
 fn exported(param: &Param, env: &Env) -> Element {
     let default = param.default.filter(|default| matches!(default, DefaultValue::Text(_)));
-    content(&Param { default, ..*param }, env)
+    content_as(&Param { default, ..*param }, env, param.content.word())
 }
 
-fn parameter(name: &str, primary: bool, short: &str, content: Element) -> Element {
+fn text() -> Element {
+    Element::new("content").attr("type", Content::String.word())
+}
+
+fn primary(name: &str, short: &str, content: Element) -> Element {
     let element = Element::new("parameter").attr("name", name);
-    let element = if primary {
-        element.attr("unique", "1").attr("primary", "1").attr("required", "1")
-    } else {
-        element
-    };
+    let element = element.attr("unique", "1").attr("primary", "1").attr("required", "1");
     described(element, short, short).child(content)
+}
+
+fn plain(name: &str, short: &str) -> Element {
+    described(Element::new("parameter").attr("name", name), short, short).child(text())
 }
 
 /// `status` is what rgmanager calls; each depth is a row, and `recover` heals a failed one.
@@ -126,10 +160,11 @@ fn actions(spec: &Spec) -> Vec<Element> {
             .maybe_attr("interval", like.and_then(|row| row.interval).map(seconds))
             .maybe_attr("depth", depth.map(|depth| depth.to_string()))
     };
-    let mut rows = vec![row("start", spec.row(Verb::Start), None), row("stop", spec.row(Verb::Stop), None)];
-    rows.push(row("recover", spec.row(Verb::Start), None));
+    let first = |verb| spec.rgmanager_rows(verb).first().copied();
+    let mut rows = vec![row("start", first(Verb::Start), None), row("stop", first(Verb::Stop), None)];
+    rows.push(row("recover", first(Verb::Start), None));
     let mut depths = Vec::new();
-    for monitor in spec.actions.iter().filter(|row| row.verb == Verb::Monitor) {
+    for monitor in spec.rgmanager_rows(Verb::Monitor) {
         let depth = Some(monitor.depth.unwrap_or(0));
         // One row for both roles: rgmanager knows none, and of two rows at one depth it keeps the later.
         if depths.contains(&depth) {
@@ -139,11 +174,14 @@ fn actions(spec: &Spec) -> Vec<Element> {
         rows.push(row("status", Some(monitor), depth));
         rows.push(row("monitor", Some(monitor), depth));
     }
-    if spec.supports(Verb::MigrateTo) {
-        rows.push(row("migrate", spec.row(Verb::MigrateTo), None));
+    if spec.supports(Verb::ReloadAgent) {
+        rows.push(row("reconfig", first(Verb::ReloadAgent), None));
     }
-    rows.push(row("meta-data", spec.row(Verb::MetaData), None));
-    rows.push(row("validate-all", spec.row(Verb::ValidateAll), None));
+    if spec.supports(Verb::MigrateTo) {
+        rows.push(row("migrate", first(Verb::MigrateTo), None));
+    }
+    rows.push(row("meta-data", first(Verb::MetaData), None));
+    rows.push(row("validate-all", first(Verb::ValidateAll), None));
     rows
 }
 
@@ -161,12 +199,9 @@ mod tests {
     ]);
 
     fn spec() -> Spec {
-        SPEC.rgmanager(Rgmanager {
-            type_name: "ip",
-            names: NAMES,
-            ignored: &["sleeptime"],
-            special: &[("maxinstances", "1")],
-        })
+        SPEC.rgmanager(
+            Rgmanager::new("ip").names(NAMES).ignored(&["sleeptime"]).special(&[("maxinstances", "1")]),
+        )
     }
 
     #[test]
@@ -210,5 +245,57 @@ mod tests {
             "{xml}"
         );
         assert!(!xml.contains("parameter name=\"ip\""), "{xml}");
+    }
+
+    const OWN: Param =
+        param("no_kill").short("Do not kill").long("At length").reloadable().default("0").typed::<bool>();
+    const MANAGERS: Param = param("recovery").short("Policy").reloadable().typed::<String>();
+
+    #[test]
+    fn what_only_this_dialect_has_is_in_its_metadata_alone() {
+        const ROWS: &[Action] =
+            &[action(Verb::Start, 300), action(Verb::Monitor, 10), action(Verb::Monitor, 30).depth(10)];
+        const COMMON: &[Action] = &[action(Verb::Start, 20), action(Verb::ReloadAgent, 5)];
+        let spec = SPEC.actions(COMMON).rgmanager(
+            Rgmanager::new("vm").attributes(&[OWN]).manager(&[MANAGERS]).ignored(&["old"]).actions(ROWS),
+        );
+        let xml = metadata(&spec, &[], &Env::default());
+        for expected in [
+            "<parameter name=\"no_kill\" reconfig=\"1\">",
+            "<longdesc lang=\"en\">At length</longdesc>",
+            "<content type=\"boolean\" default=\"0\"/>",
+            "<parameter name=\"recovery\" reconfig=\"1\">",
+            "<parameter name=\"old\">",
+            "<action name=\"start\" timeout=\"300s\"/>",
+            "<action name=\"status\" timeout=\"10s\" depth=\"0\"/>",
+            "<action name=\"status\" timeout=\"30s\" depth=\"10\"/>",
+            "<action name=\"reconfig\" timeout=\"5s\"/>",
+        ] {
+            assert!(xml.contains(expected), "{expected}: {xml}");
+        }
+        let ocf = crate::resource::metadata::document(
+            &spec,
+            &[],
+            crate::resource::dialect::Dialect::Ocf11,
+            &Env::default(),
+        );
+        assert!(!ocf.contains("no_kill") && !ocf.contains("recovery") && !ocf.contains("300s"), "{ocf}");
+    }
+
+    #[test]
+    fn what_cannot_be_reconfigured_is_not_said_to_be() {
+        let spec = SPEC.rgmanager(Rgmanager::new("vm").attributes(&[OWN]));
+        let xml = metadata(&spec, &[], &Env::default());
+        assert!(xml.contains("no_kill") && !xml.contains("reconfig"), "{xml}");
+    }
+
+    #[test]
+    fn a_migration_ends_with_what_rgmanager_understands() {
+        for (code, number) in
+            [(Code::Success, 0), (Code::Configured, 6), (Code::NotRunning, 7), (Code::Generic, 150)]
+        {
+            assert_eq!(exit_code(Verb::MigrateTo, code), number);
+        }
+        assert_eq!(exit_code(Verb::Start, Code::Generic), 1);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Both are assignments `KEY = VALUE`, ended by a line's end or `;`, where a value is a string, a number or a list of strings.
 
+use crate::domain_xml;
 use std::path::PathBuf;
 
 /// What the agent has to know of a configuration.
@@ -11,6 +12,8 @@ pub struct Config {
     pub name: Option<String>,
     pub uuid: Option<String>,
     pub disks: Vec<Disk>,
+    /// It is libvirt's XML, for the kind of domain that stands there.
+    pub libvirt: Option<String>,
 }
 
 /// A disk of the guest.
@@ -24,6 +27,9 @@ pub struct Disk {
 
 /// Reads what can be read; what is not understood is passed over, for the toolstack judges the file.
 pub fn parse(text: &str) -> Config {
+    if domain_xml::is_xml(text) {
+        return domain_xml::parse(text);
+    }
     let mut config = Config::default();
     for (key, value) in assignments(text) {
         match key {
@@ -166,6 +172,9 @@ pub fn guest_name(file: Option<&str>, instance: &str) -> String {
 
 /// The file with another amount of memory, MiB. `None`: it says nothing of memory, so it stays.
 pub fn with_memory(text: &str, memory: u64) -> Option<String> {
+    if domain_xml::is_xml(text) {
+        return None;
+    }
     let (start, end) = statements(text).into_iter().find(|(start, end)| {
         text.get(*start..*end)
             .and_then(|statement| statement.split_once('='))
@@ -248,6 +257,7 @@ mod tests {
             "kernel = '/x' # memory = 1\n  memory = 96 # MiB\nmaxmem = 128\n"
         );
         assert_eq!(with_memory("maxmem = 128\n", 96), None);
+        assert_eq!(with_memory("<domain>\nmemory = 64\n</domain>", 96), None, "libvirt's");
     }
 
     proptest! {

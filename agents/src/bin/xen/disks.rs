@@ -18,10 +18,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub fn must_be_free(cx: &Cx, tool: Toolstack, name: &str, disks: &[Disk]) -> Result<(), Fault> {
     let exclusive: Vec<&Disk> = disks.iter().filter(|disk| disk.exclusive).collect();
     // xm has no JSON; its own scripts look.
-    if exclusive.is_empty() || tool != Toolstack::Xl {
+    if exclusive.is_empty() || tool == Toolstack::Xm || !cx.has(Toolstack::Xl.program()) {
         return Ok(());
     }
-    let said = cx.run_until(&tool.cmd(["list", "-l"]), Deadline::after(LIMIT.min(cx.left_or(LIMIT * 2) / 2)));
+    let said = cx
+        .run_until(&Toolstack::Xl.cmd(["list", "-l"]), Deadline::after(LIMIT.min(cx.left_or(LIMIT * 2) / 2)));
     let users = said.map(|said| users(&said.stdout_text()));
     let Ok(Ok(users)) = users else {
         cx.warn("cannot see which disks other guests use: going on, the toolstack looks again");

@@ -13,11 +13,13 @@
 
 mod config;
 mod disks;
+mod domain_xml;
 mod keeper;
 mod listing;
 mod memory;
 mod migrate;
 mod patience;
+mod qemu;
 mod sight;
 mod start;
 mod stop;
@@ -25,6 +27,8 @@ mod stop;
 mod tests;
 mod toolstack;
 mod utilization;
+mod virsh;
+mod vm;
 
 use config::Config;
 use ocf_lib::cmd::Cmd;
@@ -37,7 +41,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::time::Duration;
 use stop::{REBOOTS_IN, REBOOTS_SLOWLY_IN};
+use toolstack::Toolstack;
+use vm::{Flag, Vm};
 
+/// The depth at which rgmanager has the status program run.
+const STATUS_PROGRAM_DEPTH: u32 = 10;
 /// Between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -106,6 +114,11 @@ impl FromParam for GuestName {
 
 struct Xen {
     params: Params,
+    /// Only for rgmanager.
+    vm: Option<Vm>,
+    /// What is wrong with rgmanager's attributes.
+    vm_problem: Option<String>,
+    file: OnceCell<Option<String>>,
     proc: PathBuf,
     config: OnceCell<Option<Config>>,
     name: OnceCell<String>,
@@ -138,11 +151,16 @@ impl Agent for Xen {
             action(Verb::Monitor, 30).every(10).depth(0),
             action(Verb::ReloadAgent, 20),
             action(Verb::ValidateAll, 5),
-        ]);
+        ])
+        .rgmanager(vm::RGMANAGER);
 
-    fn new(params: Params, _: &Cx) -> Self {
+    fn new(params: Params, cx: &Cx) -> Self {
+        let (vm, vm_problem) = Vm::of(cx);
         Self {
             params,
+            vm,
+            vm_problem,
+            file: OnceCell::new(),
             proc: "/proc".into(),
             config: OnceCell::new(),
             name: OnceCell::new(),
@@ -153,25 +171,34 @@ impl Agent for Xen {
         }
     }
 
-    fn check(&self, cx: &Cx) -> Result<(), Fault> {
-        if self.params.xmfile.is_empty() {
-            return Err(Fault::configured("parameter xmfile: must be set"));
-        }
-        let other =
-            cx.env().get_nonempty("OCF_RESKEY_hypervisor").filter(|_| cx.dialect() == Dialect::Rgmanager);
-        match other.filter(|name| !matches!(*name, "auto" | "xen")) {
-            Some(other) => Err(Fault::configured(format!("hypervisor {other} is not Xen"))),
-            None => Ok(()),
+    fn check(&self, _: &Cx) -> Result<(), Fault> {
+        match (&self.vm, &self.vm_problem) {
+            (_, Some(problem)) => Err(Fault::configured(problem)),
+            (Some(vm), None) => vm.check(&self.params.name.0),
+            (None, None) if self.params.xmfile.is_empty() => {
+                Err(Fault::configured("parameter xmfile: must be set"))
+            }
+            (None, None) => Ok(()),
         }
     }
 
     fn check_host(&self, cx: &Cx) -> Result<(), Fault> {
-        if toolstack::Toolstack::of_this_host(cx).is_none() {
+        if Toolstack::of_this_host(cx).is_none() {
             return Err(Fault::installed("neither xl nor xm is installed"));
+        }
+        let through_virsh = self.vm.as_ref().is_some_and(|vm| vm.use_virsh == Some(Flag(true)));
+        if through_virsh && !cx.has(Toolstack::Virsh.program()) {
+            return Err(Fault::installed("virsh is not installed, and use_virsh asks for it"));
         }
         // A guest that leaves or arrives needs no file.
         if matches!(cx.verb(), Verb::Start | Verb::ValidateAll | Verb::Recover | Verb::Restart) {
-            let path = &self.params.xmfile;
+            let path = match (self.file(), &self.vm) {
+                (Some(path), _) => path,
+                // Then libvirt has its own.
+                (None, Some(_)) if through_virsh => return Ok(()),
+                (None, Some(vm)) => return Err(vm.no_file(&self.params.name.0)),
+                (None, None) => "",
+            };
             std::fs::File::open(path).map_err(|error| {
                 Fault::installed(format!(
                     "cannot read configuration file {path}: {}",
@@ -203,7 +230,7 @@ impl Agent for Xen {
         self.take_away(cx, faults);
         if self.gone.get() {
             Self::forget(cx);
-            if let Some(tool) = toolstack::Toolstack::of_this_host(cx).filter(|_| cx.verb() == Verb::Stop) {
+            if let Some(tool) = Toolstack::of_this_host(cx).filter(|_| cx.verb() == Verb::Stop) {
                 self.give_back(cx, tool);
             }
         }
@@ -231,8 +258,34 @@ impl Agent for Xen {
 }
 
 impl Xen {
+    /// Where the guest's configuration is.
+    fn file(&self) -> Option<&str> {
+        let find = || match &self.vm {
+            Some(vm) if self.params.xmfile.is_empty() => vm.file(&self.params.name.0),
+            _ => Some(self.params.xmfile.clone()),
+        };
+        self.file.get_or_init(find).as_deref()
+    }
+
     fn config(&self) -> Option<&Config> {
-        self.config.get_or_init(|| config::read(&self.params.xmfile).ok()).as_ref()
+        self.config.get_or_init(|| config::read(self.file()?).ok()).as_ref()
+    }
+
+    /// What acts on the guest: as it looks at it, or virsh where rgmanager's attributes or the configuration ask for it.
+    fn tool(&self, cx: &Cx) -> Option<Toolstack> {
+        let usual = Toolstack::of_this_host(cx);
+        let Some(vm) = self.vm.as_ref().filter(|_| cx.has(Toolstack::Virsh.program())) else { return usual };
+        let wanted = match vm.use_virsh {
+            Some(wanted) => wanted.0,
+            // The file may be on storage that hangs; and xl stops every guest.
+            None if cx.verb() == Verb::Stop => false,
+            None => self.config().is_some_and(|config| config.libvirt.is_some()),
+        };
+        if wanted { Some(Toolstack::Virsh) } else { usual }
+    }
+
+    fn forbids_killing(&self) -> bool {
+        self.vm.as_ref().is_some_and(Vm::forbids_killing)
     }
 
     /// Where the name of a guest that was started here stands, for a stop that finds no configuration file any more.
@@ -285,7 +338,10 @@ impl Xen {
         let (short, long) = (Patience::modest(cx, REBOOTS_IN), Patience::modest(cx, REBOOTS_SLOWLY_IN));
         let mut told = false;
         loop {
-            let Some(sight) = self.look(cx)? else { return Ok(State::Stopped) };
+            let Some(sight) = self.look(cx)? else {
+                let elsewhere = vm::elsewhere(cx, &self.proc, self.name(cx));
+                return Ok(elsewhere.map_or(State::Stopped, State::Failed));
+            };
             self.seen.replace(sight.whole().cloned());
             let (state, passes) = self.judged(cx, &sight);
             let until = if sight.is_empty() {
@@ -339,6 +395,13 @@ impl Xen {
             let said = cx.run(&cmd).map_err(|fault| format!("monitor script {script}: {fault}"))?;
             if !said.success() {
                 return Err(format!("monitor script {}", said.failure(&cmd)));
+            }
+        }
+        let deep = self.begun.get() || cx.check_level() >= STATUS_PROGRAM_DEPTH;
+        if let Some(cmd) = self.vm.as_ref().filter(|_| deep).and_then(Vm::status_command) {
+            let said = cx.run(&cmd).map_err(|fault| format!("status program: {fault}"))?;
+            if !said.success() {
+                return Err(format!("status program {}", said.failure(&cmd)));
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ impl Xen {
     /// Makes room for this guest among the others, and writes its share into its configuration file.
     pub(crate) fn make_room(&self, cx: &Cx, tool: Toolstack) -> Option<u64> {
         let share = self.shared_out(cx, tool, 1)?;
-        let path = &self.params.xmfile;
+        let path = self.file()?;
         let text = std::fs::read_to_string(path).ok()?;
         if let Some(changed) = config::with_memory(&text, share).filter(|changed| *changed != text)
             && let Err(error) = replace(path, &changed)

@@ -13,7 +13,7 @@ use crate::listing::{self, Condition, Reason};
 use crate::patience::Patience;
 use crate::sight::{self, Part, Sight, Verdict};
 use crate::toolstack::{self, Toolstack};
-use crate::{LOOK_PAUSE, Xen};
+use crate::{LOOK_PAUSE, Xen, virsh, vm};
 use ocf_lib::cmd::{Cmd, Output};
 use ocf_lib::deadline::Deadline;
 use ocf_lib::resource::prelude::*;
@@ -47,12 +47,12 @@ struct Transfer {
 impl Xen {
     pub(crate) fn hand_over(&self, cx: &Cx) -> Result<(), Fault> {
         let name = self.name(cx).to_owned();
-        let tool = Toolstack::of_this_host(cx).ok_or_else(|| Fault::installed("xl is not installed"))?;
+        let tool = self.tool(cx).ok_or_else(|| Fault::installed("xl is not installed"))?;
         self.must_be_whole(cx, &name)?;
         let target =
             cx.migrate_target().ok_or_else(|| Fault::args("no target of the migration was given"))?;
         let address = self.address_of(cx, target);
-        if tool == Toolstack::Xl {
+        if tool != Toolstack::Xm {
             must_be_free(&address, &name, &ask(cx, &address, &name))?;
         }
         let transfer = transfer(cx, tool, &name, &address);
@@ -76,6 +76,9 @@ impl Xen {
 
     /// The target's name, or what its node attribute says.
     fn address_of(&self, cx: &Cx, target: &str) -> String {
+        if let Some(mapped) = self.vm.as_ref().and_then(|vm| vm.migration_mapping.target(target)) {
+            return mapped.to_owned();
+        }
         let attribute = self.params.node_ip_attribute.as_str();
         if attribute.is_empty() {
             return target.to_owned();
@@ -253,7 +256,9 @@ fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
             tool.cmd(["migrate", "-s", &ssh, name, address])
         }
         Toolstack::Xl => tool.cmd(["migrate", name, address]),
+        Toolstack::Xm if vm::pauses(cx) => tool.cmd(["migrate", name, address]),
         Toolstack::Xm => tool.cmd(["migrate", "--live", name, address]),
+        Toolstack::Virsh => virsh::migration(cx, name, address),
     };
     // If xl itself hangs when its connection has gone, most of the rest is for looking.
     let ended = cx.run_until(&cmd, Deadline::after(connected + after / 3));

@@ -29,14 +29,16 @@ enum Next {
 
 impl Xen {
     pub(crate) fn create(&self, cx: &Cx) -> Result<(), Fault> {
-        let tool =
-            Toolstack::of_this_host(cx).ok_or_else(|| Fault::installed("neither xl nor xm is installed"))?;
+        let tool = self.tool(cx).ok_or_else(|| Fault::installed("neither xl nor xm is installed"))?;
+        self.file_must_fit(cx, tool)?;
         let name = self.name(cx);
         let patience = Patience::modest(cx, PASSES_IN);
         let paused = Patience::modest(cx, PAUSED_FOR);
+        // To libvirt alone half of a migration looks like a paused guest.
+        let may_go_on = Toolstack::of_this_host(cx) != Some(Toolstack::Virsh);
         loop {
             let sight = self.look(cx)?.ok_or_else(|| Fault::installed("this host does not run under Xen"))?;
-            match self.next(&sight, name, paused.over(cx)) {
+            match self.next(&sight, name, may_go_on && paused.over(cx)) {
                 Next::Create if self.created(cx, tool, name)? => return Ok(()),
                 // Its own xl process was faster.
                 Next::Create => cx.sleep(LOOK_PAUSE),
@@ -59,6 +61,24 @@ impl Xen {
             if cx.expired() {
                 return Err(Fault::generic(format!("guest {name} could not be started in time")));
             }
+        }
+    }
+
+    /// What a configuration must be so that the guest that is created is the one that is looked for.
+    fn file_must_fit(&self, cx: &Cx, tool: Toolstack) -> Result<(), Fault> {
+        let name = self.name(cx);
+        let (Some(config), Some(file)) = (self.config(), self.file()) else { return Ok(()) };
+        let Some(kind) = &config.libvirt else { return Ok(()) };
+        let wrong = |why: String| Err(Fault::installed(format!("{file} {why}")));
+        if tool != Toolstack::Virsh {
+            return wrong(format!("is libvirt's XML, and {} does not read it: virsh does", tool.program()));
+        }
+        if kind != "xen" {
+            return wrong(format!("is for a guest of '{kind}', not of Xen"));
+        }
+        match config.name.as_deref() {
+            Some(own) if own == name => Ok(()),
+            own => wrong(format!("is for a guest called '{}', not {name}", own.unwrap_or_default())),
         }
     }
 
@@ -87,14 +107,20 @@ impl Xen {
     fn created(&self, cx: &Cx, tool: Toolstack, name: &str) -> Result<bool, Fault> {
         let disks = self.config().map(|config| config.disks.as_slice()).unwrap_or_default();
         disks::must_be_free(cx, tool, name, disks)?;
-        let share = self.make_room(cx, tool);
+        let host = Toolstack::of_this_host(cx).unwrap_or(tool);
+        let share = self.make_room(cx, host);
         self.remember(cx);
+        let file = self.file().unwrap_or_default();
         // The name holds against the file's own: it is the one under which stop and monitor look for it.
-        let assignment = match tool {
-            Toolstack::Xl => format!("name=\"{name}\""),
-            Toolstack::Xm => format!("name={name}"),
+        let cmd = match tool {
+            Toolstack::Xl => tool.cmd(["create", file, &format!("name=\"{name}\"")]),
+            Toolstack::Xm => tool.cmd(["create", file, &format!("name={name}")]),
+            Toolstack::Virsh if self.config().is_some_and(|config| config.libvirt.is_some()) => {
+                tool.cmd(["create", file])
+            }
+            // libvirt has a definition of its own.
+            Toolstack::Virsh => tool.cmd(["start", name]),
         };
-        let cmd = tool.cmd(["create", &self.params.xmfile, &assignment]);
         self.begun.set(true);
         let until = Deadline::after(
             cx.left_or(Duration::from_secs(300)).saturating_sub(TAKE_BACK.min(cx.left_or(TAKE_BACK * 4) / 4)),
@@ -104,11 +130,14 @@ impl Xen {
             .map_err(|fault| fault.context(format_args!("cannot create guest {name}")))?;
         if said.success() {
             if let Some(share) = share {
-                let _ = toolstack::run(cx, &tool.cmd(["mem-set", name, &share.to_string()]), cx.deadline());
+                let _ = toolstack::run(cx, &host.cmd(["mem-set", name, &share.to_string()]), cx.deadline());
             }
             return Ok(true);
         }
-        if said.stderr_text().contains("already exists") {
+        let is_there =
+            said.stderr_text().contains("already exists") || said.stderr_text().contains("already active");
+        // libvirt says so, too, of one that it knows under another UUID and that does not run.
+        if is_there && (tool != Toolstack::Virsh || self.look(cx)?.is_some_and(|sight| !sight.is_empty())) {
             self.begun.set(false);
             return Ok(false);
         }

@@ -4,13 +4,15 @@ use crate::listing::{Condition, Domain, Reason};
 use crate::patience::Patience;
 use crate::sight::{self, Part, Sight, Verdict};
 use crate::toolstack::{self, Toolstack};
-use crate::{LOOK_PAUSE, Xen, keeper};
+use crate::{LOOK_PAUSE, Xen, keeper, virsh, vm};
 use ocf_lib::deadline::Deadline;
 use ocf_lib::resource::prelude::*;
 use std::time::Duration;
 
 /// One call that takes a domain away: 0.3 s measured.
 const DESTROY_LIMIT: Duration = Duration::from_secs(20);
+/// libvirt's daemon on this host gets this long for an answer.
+const ANSWERS_IN: Duration = Duration::from_secs(10);
 /// Time that the guest's own xl process gets to take away what has shut down.
 const KEEPER_CLEARS_IN: Duration = Duration::from_secs(3);
 /// A guest that is in no list may be rebooting: looked at again for this long, as upstream.
@@ -33,7 +35,7 @@ struct Course {
 
 impl Xen {
     pub(crate) fn take_away(&self, cx: &Cx, faults: &mut Faults) {
-        let Some(tool) = Toolstack::of_this_host(cx) else { return };
+        let Some(tool) = self.tool_that_answers(cx) else { return self.without_xen(cx, faults) };
         let mut course = Course {
             grace: self.grace(cx),
             asked: false,
@@ -46,7 +48,7 @@ impl Xen {
         while !cx.expired() {
             let sight = match self.look(cx) {
                 Ok(Some(sight)) => sight,
-                Ok(None) => return self.gone.set(true),
+                Ok(None) => return self.without_xen(cx, faults),
                 // Once is no proof of anything: xl was seen to fail and to succeed a moment later.
                 Err(_) if blind < 2 => {
                     blind += 1;
@@ -70,9 +72,36 @@ impl Xen {
         }
     }
 
+    /// libvirt's daemon may be away while its guests run.
+    fn tool_that_answers(&self, cx: &Cx) -> Option<Toolstack> {
+        let tool = self.tool(cx);
+        let host = Toolstack::of_this_host(cx);
+        if tool != Some(Toolstack::Virsh) || host == tool {
+            return tool;
+        }
+        let limit = Deadline::after(ANSWERS_IN.min(cx.left_or(ANSWERS_IN * 4) / 4));
+        if virsh::answers(cx, limit) {
+            return tool;
+        }
+        cx.warn("libvirt does not answer: going on without it");
+        host
+    }
+
+    /// Nothing of Xen is here, so nothing of it runs.
+    fn without_xen(&self, cx: &Cx, faults: &mut Faults) {
+        self.gone.set(true);
+        if let Some(why) = vm::elsewhere(cx, &self.proc, self.name(cx)) {
+            faults.note(Fault::generic(why));
+        }
+    }
+
     /// The configured time, or two thirds of what there is; in any case so that the rest suffices to take it away.
     fn grace(&self, cx: &Cx) -> Patience {
         let all = cx.left_or(Duration::from_secs(90));
+        if self.forbids_killing() {
+            // All but what saying so takes.
+            return Patience::of(cx, all.saturating_sub((all / 10).min(Duration::from_secs(2))));
+        }
         let for_the_rest = (all / 5).clamp(Duration::from_secs(2), Duration::from_secs(15)).min(all / 2);
         let most = all.saturating_sub(for_the_rest);
         let wanted =
@@ -109,6 +138,14 @@ impl Xen {
                 }
                 cx.sleep(LOOK_PAUSE);
             }
+            Condition::Running | Condition::Blocked | Condition::Paused
+                if course.grace.over(cx) && self.forbids_killing() =>
+            {
+                let why =
+                    || format!("guest {name} did not shut down in time, and no_kill forbids to destroy it");
+                course.last.get_or_insert_with(|| Fault::generic(why()));
+                cx.sleep(LOOK_PAUSE);
+            }
             Condition::Running | Condition::Blocked | Condition::Paused if course.grace.over(cx) => {
                 if course.asked {
                     cx.warn(format!("guest {name} did not shut down in time: it is destroyed"));
@@ -121,7 +158,12 @@ impl Xen {
                 if let Err(fault) = toolstack::run(cx, &tool.cmd(["unpause", name]), within_grace(cx, course))
                 {
                     cx.warn(fault.reason());
-                    destroy(cx, tool, name, course);
+                    if self.forbids_killing() {
+                        course.grace = Patience::of(cx, Duration::ZERO);
+                        course.last = Some(fault);
+                    } else {
+                        destroy(cx, tool, name, course);
+                    }
                 }
             }
             Condition::Running | Condition::Blocked if course.asked => cx.sleep(LOOK_PAUSE),
@@ -131,6 +173,8 @@ impl Xen {
                 if let Err(fault) = self.ask(cx, tool, name, course) {
                     cx.warn(format!("guest {name} cannot be asked to shut down: {fault}"));
                     course.grace = Patience::of(cx, Duration::ZERO);
+                    course.last =
+                        Some(fault.context(format_args!("guest {name} cannot be asked to shut down")));
                 }
             }
             Condition::ShutDown(Reason::PowerOff | Reason::Reboot) if keeper::lives(&self.proc, name) => {

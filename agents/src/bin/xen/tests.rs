@@ -1,5 +1,7 @@
 //! The agent on recorded words of xl 4.17, with a clock that moves only when somebody waits.
 
+mod vm;
+
 use super::*;
 use ocf_lib::resource::testkit::{Bench, Commands};
 use std::path::Path;

@@ -1,14 +1,21 @@
-//! The toolstack: `xl` (Xen 4.1 and later), or `xm` of xend where only that is installed.
+//! The toolstack: `xl` (Xen 4.1 and later), or `xm` of xend where only that is installed. For rgmanager also libvirt's `virsh`.
 
 use crate::listing::{self, Domain};
+use crate::virsh;
 use ocf_lib::cmd::{Cmd, Output};
 use ocf_lib::deadline::Deadline;
+use ocf_lib::resource::dialect::Dialect;
 use ocf_lib::resource::prelude::*;
 use std::path::Path;
 
-/// How `xl` says that this kernel is no control domain of a Xen hypervisor (libxencall, 4.8 and later; before that libxc).
-const NO_HYPERVISOR: [&str; 3] =
-    ["privileged command interface", "cannot open libxc handle", "cannot init xl context"];
+/// How `xl` says that this kernel is no control domain of a Xen hypervisor (libxencall, 4.8 and later; before that libxc), and
+/// `virsh` that it cannot have one.
+const NO_HYPERVISOR: [&str; 4] = [
+    "privileged command interface",
+    "cannot open libxc handle",
+    "cannot init xl context",
+    "failed to connect to the hypervisor",
+];
 /// What only a kernel under Xen has.
 const UNDER_XEN: [&str; 3] = ["/sys/hypervisor/properties", "/proc/xen/capabilities", "/dev/xen/privcmd"];
 
@@ -17,24 +24,30 @@ const UNDER_XEN: [&str; 3] = ["/sys/hypervisor/properties", "/proc/xen/capabilit
 pub enum Toolstack {
     Xl,
     Xm,
+    Virsh,
 }
 
 impl Toolstack {
-    /// `None`: neither is installed.
+    /// What looks at the domains here. `None`: nothing is installed.
     pub fn of_this_host(cx: &Cx) -> Option<Self> {
-        [Self::Xl, Self::Xm].into_iter().find(|tool| cx.has(tool.program()))
+        let virsh = (cx.dialect() == Dialect::Rgmanager).then_some(Self::Virsh);
+        [Self::Xl, Self::Xm].into_iter().chain(virsh).find(|tool| cx.has(tool.program()))
     }
 
     pub const fn program(self) -> &'static str {
         match self {
             Self::Xl => "xl",
             Self::Xm => "xm",
+            Self::Virsh => "virsh",
         }
     }
 
-    /// `xl WORDS...`.
+    /// `xl WORDS...`, or what `virsh` calls these words.
     pub fn cmd<'a>(self, words: impl IntoIterator<Item = &'a str>) -> Cmd {
-        Cmd::new(self.program()).args(words)
+        match self {
+            Self::Xl | Self::Xm => Cmd::new(self.program()).args(words),
+            Self::Virsh => virsh::cmd(&words.into_iter().collect::<Vec<_>>()),
+        }
     }
 }
 
@@ -59,14 +72,22 @@ pub fn domains(cx: &Cx, wanted: &str, with_uuid: bool) -> Result<Option<Vec<Doma
         }
         return Err(Fault::generic(format!("cannot see which guests run: {}", failure(&said, &cmd))));
     }
-    listing::parse(&said.stdout_text(), wanted).map(Some).map_err(|why| {
+    let text = said.stdout_text();
+    let read = match tool {
+        Toolstack::Xl | Toolstack::Xm => listing::parse(&text, wanted),
+        Toolstack::Virsh => virsh::parse(&text, wanted),
+    };
+    read.map(Some).map_err(|why| {
         Fault::generic(format!("cannot see which guests run: {} printed {why}", tool.program()))
     })
 }
 
 /// How it ended and what the toolstack said first: what comes after the cause is the clearing up.
 pub fn failure(output: &Output, cmd: &Cmd) -> String {
-    format!("{} {}: {}", cmd.program().to_string_lossy(), output.how_it_ended(), cause(&output.stderr_text()))
+    let text = output.stderr_text();
+    let program = cmd.program().to_string_lossy();
+    let cause = Some(&text).filter(|_| program == "virsh").and_then(|text| virsh::cause(text));
+    format!("{program} {}: {}", output.how_it_ended(), cause.unwrap_or_else(|| self::cause(&text)))
 }
 
 /// The first line that tells something, without the place in libxl's source.
@@ -131,6 +152,32 @@ mod tests {
         assert_eq!(Toolstack::of_this_host(&both), Some(Toolstack::Xl));
         let old = Bench::new("Xen", Verb::Start).answer("xm", 0, "", "").into_cx();
         assert_eq!(Toolstack::of_this_host(&old), Some(Toolstack::Xm));
+    }
+
+    #[test]
+    fn virsh_is_the_last_and_for_rgmanager_alone() {
+        let with = |tools: &[&str], dialect| {
+            let bench = Bench::new("Xen", Verb::Start).dialect(dialect);
+            Toolstack::of_this_host(
+                &tools.iter().fold(bench, |bench, tool| bench.answer(tool, 0, "", "")).into_cx(),
+            )
+        };
+        assert_eq!(with(&["virsh"], Dialect::Ocf11), None);
+        assert_eq!(with(&["virsh"], Dialect::Rgmanager), Some(Toolstack::Virsh));
+        assert_eq!(with(&["virsh", "xl"], Dialect::Rgmanager), Some(Toolstack::Xl));
+    }
+
+    #[test]
+    fn where_only_virsh_is_it_lists_and_a_daemon_that_is_away_under_xen_is_no_proof() {
+        let asked = |code, out: &str, err: &str| {
+            let bench = Bench::new("Xen", Verb::Status).dialect(Dialect::Rgmanager);
+            domains(&bench.answer("virsh", code, out, err).into_cx(), "d1", false)
+        };
+        assert_eq!(asked(0, &fixture("virsh-list.txt"), "").unwrap().unwrap().len(), 3);
+        // This machine has no Xen at all.
+        assert_eq!(asked(1, "", &fixture("virsh-no-daemon.err")), Ok(None));
+        let fault = asked(1, "", "error: Failed to list domains\nerror: internal error: x\n").unwrap_err();
+        assert_eq!(fault.reason(), "cannot see which guests run: virsh exited 1: internal error: x");
     }
 
     #[test]

@@ -262,13 +262,13 @@ fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
     };
     // If xl itself hangs when its connection has gone, most of the rest is for looking.
     let ended = cx.run_until(&cmd, Deadline::after(connected + after / 3));
-    let took = all.saturating_sub(cx.left_or(all));
+    let spent = all.saturating_sub(cx.left_or(all));
     match ended {
         Ok(output) if output.success() => {
             Transfer { said_success: true, words: format!("{} said that it succeeded", tool.program()) }
         }
         // What xl says of a connection that was ended is not why it was.
-        Ok(_) | Err(_) if took >= connected => Transfer {
+        Ok(_) | Err(_) if spent >= connected => Transfer {
             said_success: false,
             words: format!(
                 "{address} had not taken it after {} s, and was not waited for any longer",

@@ -312,7 +312,14 @@ fn a_xen_migration_that_fails_in_a_cluster_is_recovered_by_it() {
         watch.until("a guest that arrives", PATIENCE, on(a)).unwrap();
         let since = Instant::now();
         b.link(false).unwrap();
+        watch.hears(&guest()).unwrap();
+        let there =
+            [("n1", "paused"), ("n2", "live")].map(|(host, state)| (host.to_owned(), state.to_owned()));
+        assert_eq!(watch.so_far().there(&guest()), there);
         recovered(lab, [b, a], 2, since, &mut watch);
-        println!("figure: lives {:?}", ended(watch, a).lives(&guest()));
+
+        let lives = ended(watch, a).lives(&guest());
+        assert_eq!(lives.len(), 3, "{lives:?}");
+        assert_eq!(lives[2].hosts, ["n1"]);
     });
 }

@@ -90,23 +90,34 @@ pub fn failure(output: &Output, cmd: &Cmd) -> String {
     format!("{program} {}: {}", output.how_it_ended(), cause.unwrap_or_else(|| self::cause(&text)))
 }
 
+/// How lines begin that tell of no fault.
+const CHATTER: [&str; 7] = [
+    "Parsing config",
+    "Saving to",
+    "xc: info",
+    "Shutting down domain",
+    "Loading new save file",
+    "Savefile contains",
+    "migration target: Ready",
+];
+/// What a migration says whose connection has ended, before it says how that ended.
+const OF_A_LOST_CONNECTION: [&str; 3] =
+    ["file/stream truncated", "died due to fatal signal Broken pipe", "libxl_domain_suspend failed"];
+
 /// The first line that tells something, without the place in libxl's source.
 pub fn cause(stderr: &str) -> String {
-    let chatter = |line: &&str| {
-        !line.is_empty()
-            && ![
-                "Parsing config",
-                "Saving to",
-                "xc: info",
-                "Shutting down domain",
-                "Loading new save file",
-                "migration target: Ready",
-            ]
-            .iter()
-            .any(|words| line.starts_with(words))
-    };
-    let line = stderr.lines().map(str::trim).find(chatter).unwrap_or("it said nothing");
-    let Some(rest) = line.strip_prefix("libxl: error: ").or_else(|| line.strip_prefix("xc: error: ")) else {
+    let mut lines = stderr.lines().map(str::trim);
+    let mut first = None;
+    let telling = lines.find(|line| {
+        let chatter = line.is_empty() || CHATTER.iter().any(|words| line.starts_with(words));
+        if !chatter && first.is_none() {
+            first = Some(*line);
+        }
+        !chatter && !OF_A_LOST_CONNECTION.iter().any(|words| line.contains(words))
+    });
+    let line = telling.or(first).unwrap_or("it said nothing");
+    let levels = ["libxl: error: ", "libxl: info: ", "xc: error: "];
+    let Some(rest) = levels.iter().find_map(|level| line.strip_prefix(level)) else {
         return line.to_owned();
     };
     // `libxl_domain.c:81:libxl__domain_rename: Domain 2:Domain with name ...`, `panic: xg_dom_core.c:205: failed to ...`
@@ -144,6 +155,14 @@ mod tests {
         assert_eq!(of("create-noname.err"), "Domain name must be specified.");
         assert!(of("create-bad1.err").starts_with("bad1.cfg:1: config parsing error"));
         assert!(of("migrate-no-route.err").contains("No route to host"));
+        assert_eq!(
+            of("migrate-receiver-killed.err"),
+            "migration transport process [369] exited with error status 137"
+        );
+        // If it ends there, the first line is better than none.
+        let truncated =
+            "libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading ipc msg";
+        assert_eq!(cause(truncated), "file/stream truncated reading ipc msg");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 /// Debian packages that the tests use: the cluster, the real simulators, upstream's agents to compare with,
 /// the tools that must accept our agents, and what observes the kernel.
-const PACKAGES: [&str; 37] = [
+const PACKAGES: [&str; 39] = [
     "bridge-utils",
     "btrfs-progs",
     "cluster-glue",
@@ -29,6 +29,8 @@ const PACKAGES: [&str; 37] = [
     "iputils-ping",
     "kmod",
     "libiscsi-bin",
+    "libvirt-clients",
+    "libvirt-daemon",
     "libxml2-utils",
     "lvm2",
     "nftables",

@@ -10,8 +10,8 @@ use ocf_lib::resource::prelude::*;
 
 /// The Xen of this host: the word that both of libvirt's drivers for it take.
 pub const URI: &str = "xen:///";
-/// The target of a migration, where `migration_uri` says nothing else.
-const TARGET: &str = "xen+ssh://%s/system";
+/// The target of a migration, where `migration_uri` says nothing else: both drivers take this path.
+const TARGET: &str = "xen+ssh://%s/";
 
 /// `virsh -c xen:/// WORDS...`.
 fn own(words: &[&str]) -> Cmd {
@@ -197,8 +197,8 @@ mod tests {
             let bench = attributes.iter().fold(bench, |bench, (name, value)| bench.param(name, value));
             migration(&bench.into_cx(), "d1", "n2").to_string()
         };
-        assert_eq!(with(&[]), "virsh -c xen:/// migrate --live d1 xen+ssh://n2/system");
-        assert_eq!(with(&[("migrate", "pause")]), "virsh -c xen:/// migrate d1 xen+ssh://n2/system");
+        assert_eq!(with(&[]), "virsh -c xen:/// migrate --live d1 xen+ssh://n2/");
+        assert_eq!(with(&[("migrate", "pause")]), "virsh -c xen:/// migrate d1 xen+ssh://n2/");
         assert_eq!(
             with(&[("tunnelled", "1"), ("migration_uri", "xen+tls://%s/")]),
             "virsh -c xen:/// migrate --live --p2p --tunnelled d1 xen+tls://n2/"

@@ -33,7 +33,7 @@ params! {
         pub hypervisor_uri: LocalUri => param("hypervisor_uri").short("libvirt's name of the hypervisor")
             .long("Where virsh is used: auto, or another word for the Xen of this host.").default("auto"),
         pub migration_uri: String => param("migration_uri").reloadable().short("libvirt's name of the target")
-            .long("Where virsh is used: %s stands for the target of the migration. With auto, xen+ssh://%s/system.")
+            .long("Where virsh is used: %s stands for the target of the migration. With auto, xen+ssh://%s/.")
             .default("auto"),
         pub use_virsh: Option<Flag> => param("use_virsh").short("Manage the guest through virsh")
             .long("With 1 through virsh, with 0 through xl or xm. Without it, through virsh if the configuration is in \

@@ -240,6 +240,13 @@ fn a_migration_that_failed_is_not_done_only_if_the_resource_is_seen_as_it_was() 
     {
         assert_eq!(migration(&[running(), after.clone()], failed()).0, Code::Generic, "{after:?}");
     }
+    let paused = || Ok(State::Failed("paused".into()));
+    assert_eq!(migration(&[paused(), paused()], failed()).0, Code::NotRunning, "nothing has changed");
+    assert_eq!(migration(&[paused(), Ok(State::Failed("suspended".into()))], failed()).0, Code::Generic);
+    assert_eq!(
+        migration(&[failed().map(|()| State::Running), Ok(State::Stopped)], failed()).0,
+        Code::Generic
+    );
     assert_eq!(migration(&[Ok(State::Stopped)], failed()), (Code::NotRunning, vec![]), "nothing was sent");
     let elsewhere = World { migrated: failed(), ..probes([State::Running, State::Running]) };
     assert_eq!(run(bench(Verb::MigrateTo), elsewhere).0.code, Code::Generic, "only rgmanager has this rule");

@@ -86,11 +86,14 @@ pub fn perform<A: Agent>(cx: &Cx) -> Verdict {
 /// The migration of a manager that only asks the source, and takes its word for where the resource is now: a failure is
 /// told as "not done" if the resource was seen as it was before, and as a doubt in every other case.
 fn migrate<A: Agent>(cx: &Cx) -> Verdict {
-    let verdict = with_ready::<A>(cx, |agent, cx| match agent.probe(cx) {
-        Ok(State::Stopped) => {
-            Verdict::because(Code::NotRunning, format!("cannot migrate: {} is not running", cx.instance()))
+    let mut before = None;
+    let verdict = with_ready::<A>(cx, |agent, cx| {
+        before = agent.probe(cx).ok();
+        if before == Some(State::Stopped) {
+            let why = format!("cannot migrate: {} is not running", cx.instance());
+            return Verdict::because(Code::NotRunning, why);
         }
-        _ => agent.migrate_to(cx).into(),
+        agent.migrate_to(cx).into()
     });
     match verdict.code {
         Code::Success | Code::Configured | Code::NotRunning => return verdict,
@@ -104,8 +107,9 @@ fn migrate<A: Agent>(cx: &Cx) -> Verdict {
         | Code::Degraded
         | Code::DegradedPromoted => {}
     }
-    let here = lenient::<A>(cx)
-        .is_ok_and(|agent| agent.probe(cx).is_ok_and(|state| state.is_running() || state.is_promoted()));
+    // Also one that did not run, and was refused for that, is what it was.
+    let as_it_was = |state: State| state.is_running() || state.is_promoted() || before == Some(state);
+    let here = lenient::<A>(cx).is_ok_and(|agent| agent.probe(cx).is_ok_and(as_it_was));
     Verdict { code: if here { Code::NotRunning } else { Code::Generic }, ..verdict }
 }
 

@@ -184,7 +184,7 @@ fn cut<'a>(cut: Cut, moment: Moment, [from, to]: [&'a Guest; 2], watch: &mut Wat
     if let Ok(ran) = &answer
         && matches!(cut, Cut::Cable | Cut::Target | Cut::Xl)
     {
-        let runs_on = ran.stderr.contains("it runs on here");
+        let runs_on = ran.stderr.contains("runs on here");
         assert!(succeeded || ran.code == 1, "{ran:?}");
         if runs_on && took > Duration::from_millis(CUT_AFTER * 3 / 4) {
             assert!(ran.stderr.contains("was not waited for any longer"), "{ran:?}");

@@ -103,26 +103,31 @@ impl Xen {
         transfer: &Transfer,
     ) -> Result<(), Fault> {
         let words = &transfer.words;
+        let mut last = None;
         loop {
-            let sight = self.look(cx)?.unwrap_or_default();
-            let over = cx.expired();
-            if let Some(domain) = sight.whole() {
+            let sight = match self.look(cx) {
+                Ok(sight) => sight.unwrap_or_default(),
+                // No time is left for a look: what was seen last is what can be told.
+                Err(fault) => {
+                    return Err(last.map_or(fault, |what: String| left(name, &format!("{what}: {words}"))));
+                }
+            };
+            let what = if let Some(domain) = sight.whole() {
                 match sight::verdict(name, domain.condition) {
                     Verdict::Runs => {
                         return Err(Fault::generic(format!(
-                            "migration of guest {name} to {address} failed, it runs on here: {words}"
+                            "not migrated, guest {name} runs on here: {words}"
                         )));
                     }
                     Verdict::Passing(_) if domain.condition == Condition::ShutDown(Reason::Suspend) => {
                         // It was not given away, for its name is its own: nobody else may run it.
-                        if over || !self.resume(cx, tool, name) {
-                            return Err(left(name, &format!("it is suspended here: {words}")));
+                        let what = "it is suspended here";
+                        if !self.resume(cx, tool, name) {
+                            return Err(left(name, &format!("{what}: {words}")));
                         }
+                        what.to_owned()
                     }
-                    Verdict::Paused | Verdict::Passing(_) if over => {
-                        return Err(left(name, &format!("it is here and does not run: {words}")));
-                    }
-                    Verdict::Paused | Verdict::Passing(_) => {}
+                    Verdict::Paused | Verdict::Passing(_) => "it is here and does not run".to_owned(),
                 }
             } else if let Some((part, half)) = sight.half() {
                 if part == Part::Away
@@ -130,9 +135,7 @@ impl Xen {
                 {
                     return result;
                 }
-                if over {
-                    return Err(left(name, &format!("{}: {words}", sight::half_sentence(name, part, half))));
-                }
+                sight::half_sentence(name, part, half)
             } else if transfer.said_success {
                 return Ok(());
             } else {
@@ -145,7 +148,11 @@ impl Xen {
                         Err(Fault::generic(format!("guest {name} is not here any more: {words}")))
                     }
                 };
+            };
+            if cx.expired() {
+                return Err(left(name, &format!("{what}: {words}")));
             }
+            last = Some(what);
             cx.sleep(LOOK_PAUSE);
         }
     }

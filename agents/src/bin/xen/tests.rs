@@ -367,7 +367,7 @@ fn a_failed_migration_says_who_has_the_guest() {
     let reason = bench.perform::<Xen>().reason.unwrap();
     assert_eq!(
         reason,
-        "migration of guest d1 to n2 failed, it runs on here: xl exited 1: migration sender: Target reports startup \
+        "not migrated, guest d1 runs on here: xl exited 1: migration sender: Target reports startup \
          failure (status code 6)."
     );
 }
@@ -413,7 +413,7 @@ fn a_copy_that_was_given_away_is_removed_only_when_the_other_side_runs_the_guest
     let bench = listed(bench, &[&["d1 ------"]]);
     let commands = bench.commands();
     let verdict = bench.perform::<Xen>();
-    assert!(verdict.reason.unwrap().contains("it runs on here"));
+    assert!(verdict.reason.unwrap().contains("runs on here"));
     assert!(words(&commands).contains(&"xl rename d1--migratedaway d1".to_owned()));
     assert!(words(&commands).contains(&"xl resume d1".to_owned()));
 }
@@ -430,7 +430,7 @@ fn a_guest_that_a_killed_xl_has_left_suspended_goes_on_with_an_older_toolstack_t
     );
     let bench = listed(bench, &[&["d1 -b----"]]);
     let commands = bench.commands();
-    assert!(bench.perform::<Xen>().reason.unwrap().contains("it runs on here"));
+    assert!(bench.perform::<Xen>().reason.unwrap().contains("runs on here"));
     let words = words(&commands);
     let at = words.iter().position(|words| words == "xl resume d1").unwrap();
     assert!(words[at + 1].starts_with("xl migrate -s sh -c 'echo xl migration receiver ready"), "{words:?}");

@@ -165,9 +165,7 @@ fn cut<'a>(cut: Cut, moment: Moment, [from, to]: [&'a Guest; 2], watch: &mut Wat
             Cut::Cable => to.link(false).unwrap(),
             Cut::Target => to.cut_power(),
             Cut::Source => from.cut_power(),
-            Cut::Agent => {
-                killed(from, "pkill -KILL -f '[r]esource.d/ringfence/Xen'; pkill -KILL -x xl; true")
-            }
+            Cut::Agent => killed(from, "pkill -KILL -f '[r]esource.d/ringfence/Xen'; pkill -KILL -x xl; :"),
             Cut::Xl => killed(from, "pkill -KILL -x xl; true"),
         }
         sending.join().unwrap()

@@ -275,7 +275,7 @@ fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
             Transfer { said_success: true, words: format!("{} said that it succeeded", tool.program()) }
         }
         // What xl says of a connection that was ended is not why it was.
-        Ok(_) | Err(_) if spent >= connected => Transfer {
+        Ok(_) | Err(_) if spent.as_secs() >= connected.as_secs() => Transfer {
             said_success: false,
             words: format!(
                 "{address} had not taken it after {} s, and was not waited for any longer",

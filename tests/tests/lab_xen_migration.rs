@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const OURS: &str = "ringfence/Xen";
 const UPSTREAMS: &str = "heartbeat/Xen";
 /// What an operation of the cluster gets, in ms.
-const MIGRATES_IN: u64 = 60_000;
+const MIGRATES_IN: u64 = 120_000;
 const CUT_AFTER: u64 = 30_000;
 
 fn guest() -> Domain {

@@ -6,7 +6,7 @@
 //! ours, and one that was given away is the other side's until the other side itself says that it has none.
 //!
 //! `xl` waits for the other side without end. Its connection is ended before our own time is, so that `xl` itself resumes the
-//! guest: killing `xl` would leave it suspended. Newer toolstacks have `xl resume`; with an older one a migration to a receiver
+//! guest: killing `xl` would leave it suspended. Where `xl resume` is not implemented (4.17), a migration to a receiver
 //! that takes nothing is what makes `xl` resume the guest.
 
 use crate::listing::{self, Condition, Reason};
@@ -35,7 +35,7 @@ enum There {
     Unknown(String),
 }
 
-/// In the place of ssh: greets as a receiver does, and is gone. The greeting is that of every version (`xl.h`).
+/// In the place of ssh: greets as a receiver of Xen 4.17 does, and is gone. With another greeting nothing happens to the guest.
 const NOBODY: &str = "sh -c 'echo xl migration receiver ready, send binary domain data.; sleep 1'";
 
 /// How the transfer ended, for the reason.

@@ -42,6 +42,8 @@ pub struct Domain {
     /// Virtual processors that are up.
     pub processors: u32,
     pub condition: Condition,
+    /// Whether it was ever on a processor; `None`: nothing tells.
+    pub has_run: Option<bool>,
     /// Only with `xl list -v`.
     pub uuid: Option<String>,
 }
@@ -76,13 +78,14 @@ fn row(line: &str) -> Option<Domain> {
     let [.., id, memory, processors] = words.get(..at)? else { return None };
     let name = words.get(..at.checked_sub(3)?)?.join(" ");
     let processors: u32 = processors.parse().ok()?;
-    words.get(at + 1)?.parse::<f64>().ok()?;
+    let seconds: f64 = words.get(at + 1)?.parse().ok()?;
     Some(Domain {
         name,
         id: id.parse().ok()?,
         memory: memory.parse().ok()?,
         processors,
         condition: condition(words.get(at)?, processors)?,
+        has_run: Some(seconds > 0.0),
         uuid: words.get(at + 2).filter(|word| word.len() == 36).map(|word| (*word).to_owned()),
     })
 }
@@ -190,6 +193,15 @@ mod tests {
         let with_uuid = parse(&fixture("list-v.txt"), "d1").unwrap();
         assert_eq!(with_uuid[1].uuid.as_deref(), Some("31ac04b3-6b47-4eb2-9efa-76d5991026f5"));
         assert_eq!((with_uuid[1].memory, with_uuid[1].condition), (128, Condition::Blocked));
+    }
+
+    #[test]
+    fn one_that_was_never_on_a_processor_is_told_apart() {
+        let has_run = |seconds: &str| {
+            let text = format!("{HEADER}d1  3  112  1  --p---  {seconds}\n");
+            parse(&text, "d1").unwrap()[0].has_run
+        };
+        assert_eq!((has_run("0.0"), has_run("0.1")), (Some(false), Some(true)));
     }
 
     #[test]

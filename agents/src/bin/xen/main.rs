@@ -377,7 +377,7 @@ impl Xen {
         match (sight.whole(), sight.half()) {
             (Some(domain), _) => match sight::verdict(name, domain.condition) {
                 Verdict::Runs => (State::Running, false),
-                Verdict::Paused => (paused(cx, name), false),
+                Verdict::Paused => (paused(cx, name, domain), false),
                 Verdict::Passing(why) => (State::Failed(why), true),
             },
             // It does not run here. To a stop it is there all the same.
@@ -410,8 +410,11 @@ impl Xen {
 
 /// Somebody has paused it, to copy its disks for example: that is no reason to take it away, and no health. Only callers of OCF 1.1
 /// have a word for that; to others it runs, as upstream says.
-fn paused(cx: &Cx, name: &str) -> State {
-    let what = format!("guest {name} is paused: xl unpause {name}");
+fn paused(cx: &Cx, name: &str, domain: &listing::Domain) -> State {
+    let what = match domain.has_run {
+        Some(false) => sight::never_ran(name),
+        _ => format!("guest {name} is paused: xl unpause {name}"),
+    };
     match (cx.verb(), cx.dialect()) {
         (Verb::Monitor | Verb::Status, Dialect::Ocf11) => State::Degraded(what),
         (Verb::Monitor | Verb::Status, _) => {

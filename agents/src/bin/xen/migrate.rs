@@ -13,7 +13,8 @@ use crate::listing::{self, Condition, Reason};
 use crate::patience::Patience;
 use crate::sight::{self, Part, Sight, Verdict};
 use crate::toolstack::{self, Toolstack};
-use crate::{LOOK_PAUSE, Xen, virsh, vm};
+use crate::vm::Vm;
+use crate::{LOOK_PAUSE, Xen, virsh};
 use ocf_lib::cmd::{Cmd, Output};
 use ocf_lib::deadline::Deadline;
 use ocf_lib::resource::prelude::*;
@@ -55,7 +56,7 @@ impl Xen {
         if tool != Toolstack::Xm {
             must_be_free(&address, &name, &ask(cx, &address, &name))?;
         }
-        let transfer = transfer(cx, tool, &name, &address);
+        let transfer = self.transfer(cx, tool, &name, &address);
         self.settle(cx, tool, &name, &address, &transfer)
     }
 
@@ -93,6 +94,43 @@ impl Xen {
         })
     }
 
+    /// Sends the guest. The connection ends before our time does.
+    fn transfer(&self, cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
+        let all = cx.left_or(Duration::from_secs(3600));
+        let after = (all / SETTLE_SHARE).clamp(Duration::from_secs(3), Duration::from_secs(30)).min(all / 2);
+        let connected = all.saturating_sub(after);
+        let cmd = match tool {
+            Toolstack::Xl if cx.has("timeout") => {
+                let ssh = format!("timeout -s KILL {} ssh", connected.as_secs().max(1));
+                tool.cmd(["migrate", "-s", &ssh, name, address])
+            }
+            Toolstack::Xl => tool.cmd(["migrate", name, address]),
+            Toolstack::Xm if self.vm.as_ref().is_some_and(Vm::pauses) => tool.cmd(["migrate", name, address]),
+            Toolstack::Xm => tool.cmd(["migrate", "--live", name, address]),
+            Toolstack::Virsh => virsh::migration(self.vm.as_ref(), name, address),
+        };
+        // If xl itself hangs when its connection has gone, most of the rest is for looking.
+        let ended = cx.run_until(&cmd, Deadline::after(connected + after / 3));
+        let spent = all.saturating_sub(cx.left_or(all));
+        match ended {
+            Ok(output) if output.success() => {
+                Transfer { said_success: true, words: format!("{} said that it succeeded", tool.program()) }
+            }
+            // What xl says of a connection that was ended is not why it was.
+            Ok(_) | Err(_) if spent.as_secs() >= connected.as_secs() => Transfer {
+                said_success: false,
+                words: format!(
+                    "{address} had not taken it after {} s, and was not waited for any longer{}",
+                    connected.as_secs(),
+                    // Its driver for Xen has no way to.
+                    if tool == Toolstack::Virsh { "; libvirt goes on, and may suspend it yet" } else { "" }
+                ),
+            },
+            Ok(output) => Transfer { said_success: false, words: cause(&output, &cmd) },
+            Err(fault) => Transfer { said_success: false, words: fault.reason().to_owned() },
+        }
+    }
+
     /// Who has the guest. Success only if it is not here any more, and the other side has it.
     fn settle(
         &self,
@@ -122,7 +160,12 @@ impl Xen {
                     Verdict::Passing(_) if domain.condition == Condition::ShutDown(Reason::Suspend) => {
                         // It was not given away, for its name is its own: nobody else may run it.
                         let what = "it is suspended here";
-                        if !self.resume(cx, tool, name) {
+                        // But libvirt keeps the name, and has the other side run it before it takes ours away.
+                        if tool == Toolstack::Virsh {
+                            if ask(cx, address, name) == There::Runs {
+                                remove_copy(cx, tool, name, address, words);
+                            }
+                        } else if !self.resume(cx, tool, name) {
                             return Err(left(name, &format!("{what}: {words}")));
                         }
                         what.to_owned()
@@ -169,8 +212,7 @@ impl Xen {
         let away = sight::away_name(name);
         match ask(cx, address, name) {
             There::Runs => {
-                cx.warn(format!("guest {name} runs on {address}; its copy here is removed: {words}"));
-                let _ = toolstack::run(cx, &tool.cmd(["destroy", &away]), cx.deadline());
+                remove_copy(cx, tool, &away, address, words);
                 None
             }
             There::Nothing => {
@@ -248,43 +290,15 @@ impl Xen {
     }
 }
 
-fn left(name: &str, what: &str) -> Fault {
-    Fault::generic(format!("migration of guest {name} failed, {what}"))
+/// The other side runs it: what is left here is nobody's. Not by libvirt where there is something else: it may still be at it.
+fn remove_copy(cx: &Cx, tool: Toolstack, domain: &str, address: &str, words: &str) {
+    cx.warn(format!("the guest runs on {address}; its copy here, {domain}, is removed: {words}"));
+    let host = Toolstack::of_this_host(cx).unwrap_or(tool);
+    let _ = toolstack::run(cx, &host.cmd(["destroy", domain]), cx.deadline());
 }
 
-/// Sends the guest. The connection ends before our time does.
-fn transfer(cx: &Cx, tool: Toolstack, name: &str, address: &str) -> Transfer {
-    let all = cx.left_or(Duration::from_secs(3600));
-    let after = (all / SETTLE_SHARE).clamp(Duration::from_secs(3), Duration::from_secs(30)).min(all / 2);
-    let connected = all.saturating_sub(after);
-    let cmd = match tool {
-        Toolstack::Xl if cx.has("timeout") => {
-            let ssh = format!("timeout -s KILL {} ssh", connected.as_secs().max(1));
-            tool.cmd(["migrate", "-s", &ssh, name, address])
-        }
-        Toolstack::Xl => tool.cmd(["migrate", name, address]),
-        Toolstack::Xm if vm::pauses(cx) => tool.cmd(["migrate", name, address]),
-        Toolstack::Xm => tool.cmd(["migrate", "--live", name, address]),
-        Toolstack::Virsh => virsh::migration(cx, name, address),
-    };
-    // If xl itself hangs when its connection has gone, most of the rest is for looking.
-    let ended = cx.run_until(&cmd, Deadline::after(connected + after / 3));
-    let spent = all.saturating_sub(cx.left_or(all));
-    match ended {
-        Ok(output) if output.success() => {
-            Transfer { said_success: true, words: format!("{} said that it succeeded", tool.program()) }
-        }
-        // What xl says of a connection that was ended is not why it was.
-        Ok(_) | Err(_) if spent.as_secs() >= connected.as_secs() => Transfer {
-            said_success: false,
-            words: format!(
-                "{address} had not taken it after {} s, and was not waited for any longer",
-                connected.as_secs()
-            ),
-        },
-        Ok(output) => Transfer { said_success: false, words: cause(&output, &cmd) },
-        Err(fault) => Transfer { said_success: false, words: fault.reason().to_owned() },
-    }
+fn left(name: &str, what: &str) -> Fault {
+    Fault::generic(format!("migration of guest {name} failed, {what}"))
 }
 
 /// What decided: how the other side or the connection failed, and not that ours was resumed.
@@ -297,7 +311,8 @@ fn cause(output: &Output, cmd: &Cmd) -> String {
         "Connection",
         "ssh: ",
     ];
-    let line = text.lines().map(str::trim).find(|line| telling.iter().any(|words| line.contains(words)));
+    let mut lines = text.lines().map(|line| line.trim().trim_start_matches("error: "));
+    let line = lines.find(|line| telling.iter().any(|words| line.contains(words)));
     let words = line.map_or_else(|| toolstack::cause(&text), str::to_owned);
     format!("{} {}: {words}", cmd.program().to_string_lossy(), output.how_it_ended())
 }

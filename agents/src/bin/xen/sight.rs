@@ -104,6 +104,11 @@ pub fn verdict(name: &str, condition: Condition) -> Verdict {
     }
 }
 
+/// About a paused guest that was never on a processor.
+pub fn never_ran(name: &str) -> String {
+    format!("guest {name} is paused and has never run: it is being received or restored, or was made so")
+}
+
 /// About the half that is here.
 pub fn half_sentence(name: &str, part: Part, domain: &Domain) -> String {
     let id = domain.id;
@@ -130,6 +135,7 @@ mod tests {
             memory: 64,
             processors: 1,
             condition: Condition::Blocked,
+            has_run: Some(true),
             uuid: None,
         }
     }

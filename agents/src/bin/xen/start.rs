@@ -34,11 +34,9 @@ impl Xen {
         let name = self.name(cx);
         let patience = Patience::modest(cx, PASSES_IN);
         let paused = Patience::modest(cx, PAUSED_FOR);
-        // To libvirt alone half of a migration looks like a paused guest.
-        let may_go_on = Toolstack::of_this_host(cx) != Some(Toolstack::Virsh);
         loop {
             let sight = self.look(cx)?.ok_or_else(|| Fault::installed("this host does not run under Xen"))?;
-            match self.next(&sight, name, may_go_on && paused.over(cx)) {
+            match self.next(&sight, name, paused.over(cx)) {
                 Next::Create if self.created(cx, tool, name)? => return Ok(()),
                 // Its own xl process was faster.
                 Next::Create => cx.sleep(LOOK_PAUSE),
@@ -96,7 +94,11 @@ impl Xen {
         };
         match sight::verdict(name, domain.condition) {
             Verdict::Runs => Next::Nothing,
-            Verdict::Paused if paused_for_long => Next::Unpause(format!("guest {name} is paused")),
+            // Half of a migration by libvirt looks like this: it has not all of its memory yet.
+            Verdict::Paused if domain.has_run == Some(false) => Next::Wait(sight::never_ran(name)),
+            Verdict::Paused if paused_for_long && domain.has_run.is_some() => {
+                Next::Unpause(format!("guest {name} is paused"))
+            }
             Verdict::Paused => Next::Wait(format!("guest {name} is paused")),
             Verdict::Passing(why) if is_corpse(domain) && !keeper() => Next::Destroy(why),
             Verdict::Passing(why) => Next::Wait(why),
@@ -134,14 +136,17 @@ impl Xen {
             }
             return Ok(true);
         }
-        let is_there =
-            said.stderr_text().contains("already exists") || said.stderr_text().contains("already active");
+        let is_active = said.stderr_text().contains("already active");
+        let is_there = is_active || said.stderr_text().contains("already exists");
         // libvirt says so, too, of one that it knows under another UUID and that does not run.
         if is_there && (tool != Toolstack::Virsh || self.look(cx)?.is_some_and(|sight| !sight.is_empty())) {
             self.begun.set(false);
             return Ok(false);
         }
-        Err(Fault::generic(format!("cannot create guest {name}: {}", toolstack::failure(&said, &cmd))))
+        let failure = toolstack::failure(&said, &cmd);
+        // It still receives, or thinks so; nothing but its end makes it forget.
+        let advice = if is_active { "; it is not here: restart libvirtd, which has lost count" } else { "" };
+        Err(Fault::generic(format!("cannot create guest {name}: {failure}{advice}")))
     }
 }
 

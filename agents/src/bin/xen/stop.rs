@@ -152,6 +152,15 @@ impl Xen {
                 }
                 destroy(cx, tool, name, course);
             }
+            // Nothing is lost with it; and half of a migration must not run on.
+            Condition::Paused if domain.has_run == Some(false) => destroy(cx, tool, name, course),
+            // It may be such a half.
+            Condition::Paused if domain.has_run.is_none() && self.forbids_killing() => {
+                let why = || format!("guest {name} is paused, and no_kill forbids to destroy it");
+                course.last.get_or_insert_with(|| Fault::generic(why()));
+                cx.sleep(LOOK_PAUSE);
+            }
+            Condition::Paused if domain.has_run.is_none() => destroy(cx, tool, name, course),
             // A paused guest cannot hear that it should shut down.
             Condition::Paused => {
                 course.acted = true;
@@ -192,15 +201,24 @@ impl Xen {
 
     /// Asks by the way that is configured, else by the other: a guest without drivers for Xen hears the power button alone.
     fn ask(&self, cx: &Cx, tool: Toolstack, name: &str, course: &Course) -> Result<(), Fault> {
-        let request = tool.cmd(["shutdown", name]);
-        let button = tool.cmd(["trigger", name, "power"]);
-        let (first, second) = if self.params.shutdown_acpi { (button, request) } else { (request, button) };
-        let refused = match toolstack::run(cx, &first, within_grace(cx, course)) {
-            Ok(_) => return Ok(()),
-            Err(_) if course.grace.over(cx) => return Ok(()),
-            Err(refused) => refused,
-        };
-        toolstack::run(cx, &second, within_grace(cx, course)).map(drop).map_err(|_| refused)
+        let mut ways: [&[&str]; 2] = [&["shutdown", name], &["trigger", name, "power"]];
+        if self.params.shutdown_acpi {
+            ways.reverse();
+        }
+        let mut refused = None;
+        for tool in tools(cx, tool) {
+            for way in ways {
+                // libvirt waits as long for its lock as something else is done to the guest.
+                let share = if tool == Toolstack::Virsh { 3 } else { 1 };
+                let limit = Deadline::after(course.grace.left(cx) / share);
+                match toolstack::run(cx, &tool.cmd(way.iter().copied()), limit) {
+                    Ok(_) => return Ok(()),
+                    Err(_) if course.grace.over(cx) => return Ok(()),
+                    Err(fault) => _ = refused.get_or_insert(fault),
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// A guest that reboots is in no list for seconds: whoever calls it stopped then starts it twice.
@@ -221,11 +239,21 @@ fn within_grace(cx: &Cx, course: &Course) -> Deadline {
     Deadline::after(course.grace.left(cx))
 }
 
+/// What takes a guest away: libvirt, and where that does not, for a migration holds its lock, what this host has besides.
+fn tools(cx: &Cx, tool: Toolstack) -> impl Iterator<Item = Toolstack> {
+    let besides = Toolstack::of_this_host(cx).filter(|host| *host != tool);
+    std::iter::once(tool).chain(besides)
+}
+
 fn destroy(cx: &Cx, tool: Toolstack, name: &str, course: &mut Course) {
     course.acted = true;
-    let limit = Deadline::after(DESTROY_LIMIT.min(cx.left_or(DESTROY_LIMIT)));
-    if let Err(fault) = toolstack::run(cx, &tool.cmd(["destroy", name]), limit) {
-        course.last = Some(fault.context(format_args!("cannot destroy {name}")));
-        cx.sleep(LOOK_PAUSE);
+    for tool in tools(cx, tool) {
+        let share = if tool == Toolstack::Virsh { 3 } else { 1 };
+        let limit = Deadline::after(DESTROY_LIMIT.min(cx.left_or(DESTROY_LIMIT * share) / share));
+        match toolstack::run(cx, &tool.cmd(["destroy", name]), limit) {
+            Ok(_) => return,
+            Err(fault) => course.last = Some(fault.context(format_args!("cannot destroy {name}"))),
+        }
     }
+    cx.sleep(LOOK_PAUSE);
 }

@@ -193,8 +193,10 @@ mod tests {
             domains(&bench.answer("virsh", code, out, err).into_cx(), "d1", false)
         };
         assert_eq!(asked(0, &fixture("virsh-list.txt"), "").unwrap().unwrap().len(), 3);
-        // This machine has no Xen at all.
-        assert_eq!(asked(1, "", &fixture("virsh-no-daemon.err")), Ok(None));
+        // This machine has no Xen at all: no daemon, one without the driver, one whose driver found nothing.
+        for words in ["virsh-no-daemon.err", "virsh-no-driver.err", "virsh-no-xen.err"] {
+            assert_eq!(asked(1, "", &fixture(words)), Ok(None), "{words}");
+        }
         let fault = asked(1, "", "error: Failed to list domains\nerror: internal error: x\n").unwrap_err();
         assert_eq!(fault.reason(), "cannot see which guests run: virsh exited 1: internal error: x");
     }

@@ -4,7 +4,7 @@
 //! the hypervisor has, and libvirt calls a guest that is just being received "shut off".
 
 use crate::listing::{Condition, Domain, Reason};
-use crate::vm::{self, Flag, Vm};
+use crate::vm::{Flag, Vm};
 use ocf_lib::cmd::Cmd;
 use ocf_lib::resource::prelude::*;
 
@@ -30,11 +30,10 @@ pub fn cmd(words: &[&str]) -> Cmd {
 }
 
 /// Sends the guest: the target's own libvirt is asked through ssh.
-pub fn migration(cx: &Cx, name: &str, address: &str) -> Cmd {
-    let vm = cx.rgmanager_attributes::<Vm>().0;
-    let live = !vm::pauses(cx);
-    let tunnelled = vm.as_ref().is_some_and(|vm| vm.tunnelled == Some(Flag(true)));
-    let uri = vm.as_ref().map(|vm| vm.migration_uri.as_str()).filter(|uri| !uri.is_empty() && *uri != "auto");
+pub fn migration(vm: Option<&Vm>, name: &str, address: &str) -> Cmd {
+    let live = !vm.is_some_and(Vm::pauses);
+    let tunnelled = vm.is_some_and(|vm| vm.tunnelled == Some(Flag(true)));
+    let uri = vm.map(|vm| vm.migration_uri.as_str()).filter(|uri| !uri.is_empty() && *uri != "auto");
     let mut words = vec!["migrate"];
     words.extend(live.then_some("--live"));
     // It is between the two daemons, so that they have to speak with each other.
@@ -93,6 +92,7 @@ fn row(line: &str) -> Option<Row> {
             memory: 0,
             processors: 1,
             condition,
+            has_run: None,
             uuid: None,
         })),
     }
@@ -195,7 +195,7 @@ mod tests {
         let with = |attributes: &[(&str, &str)]| {
             let bench = Bench::new("Xen", Verb::MigrateTo).dialect(Dialect::Rgmanager);
             let bench = attributes.iter().fold(bench, |bench, (name, value)| bench.param(name, value));
-            migration(&bench.into_cx(), "d1", "n2").to_string()
+            migration(Vm::of(&bench.into_cx()).0.as_ref(), "d1", "n2").to_string()
         };
         assert_eq!(with(&[]), "virsh -c xen:/// migrate --live d1 xen+ssh://n2/");
         assert_eq!(with(&[("migrate", "pause")]), "virsh -c xen:/// migrate d1 xen+ssh://n2/");

@@ -229,6 +229,11 @@ impl Vm {
         path.split(':').filter(|folder| !folder.is_empty())
     }
 
+    /// Whether the guest is to be migrated in the older way.
+    pub fn pauses(&self) -> bool {
+        self.migrate == Manner::Pause
+    }
+
     pub fn forbids_killing(&self) -> bool {
         self.no_kill == Some(Flag(true))
     }
@@ -246,11 +251,6 @@ impl Vm {
             Cmd::new("/bin/sh").args(["-c", line])
         })
     }
-}
-
-/// Whether the guest is to be migrated in the older way.
-pub fn pauses(cx: &Cx) -> bool {
-    cx.rgmanager_attributes::<Vm>().0.is_some_and(|vm| vm.migrate == Manner::Pause)
 }
 
 /// A guest of that name under another hypervisor, on a host that has no Xen: it is not ours, and it is not stopped.

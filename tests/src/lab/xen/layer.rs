@@ -10,6 +10,17 @@ use std::path::{Path, PathBuf};
 const TOOLS: [&str; 2] = ["xen-utils-common", "xenstore-utils"];
 /// Of all that the tools need this is not in the root already.
 const FAMILIES: [&str; 5] = ["libxen", "libyajl", "libncurses6", "xen-utils", "xenstore-utils"];
+/// libvirt with its driver for Xen and no other, and what of its needs is not in the root.
+const LIBVIRT: [&str; 8] = [
+    "libcurl3-gnutls",
+    "libpcap0.8",
+    "libpciaccess0",
+    "libssh-4",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-xen",
+    "libvirt0",
+];
 
 /// Where they come to lie in the root, mode and text.
 const FILES: [(&str, u32, &str); 5] = [
@@ -26,7 +37,7 @@ pub(super) fn ready(image: &Image, hypervisor: &str, say: &dyn Fn(&str)) -> Resu
     let tools = [&[of_version.trim_end_matches("-amd64")], TOOLS.as_slice()].concat();
     let mut packages = debian::closure(&tools)?;
     packages.retain(|name| FAMILIES.iter().any(|family| name.starts_with(family)));
-    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let packages: Vec<&str> = packages.iter().map(String::as_str).chain(LIBVIRT).collect();
     let release = image.release()?;
     let mut parts = vec![debian::candidates(&packages)?.join("\n"), release];
     parts

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// What virsh says when something else is done to the guest for longer than libvirt waits.
+const LOCKED: &str = "error: Failed to destroy domain d1\nerror: Timed out during operation: cannot acquire state change lock\n";
 const XML: &str = "<domain type='xen'><name>d1</name></domain>\n";
 
 fn fixture(name: &str) -> String {
@@ -144,6 +146,55 @@ fn a_guest_that_libvirt_has_started_in_the_meantime_is_the_one() {
     let lists: Vec<&[&str]> = vec![&["d1 -b----"]; 4];
     let (code, reason, said) = ended(listed(bench, &lists));
     assert_eq!((code, said.len()), (0, 1), "{reason} {said:?}");
+    // It counts one that it was receiving when that was taken away.
+    let bench = listed(host.vm(Verb::Start).param("use_virsh", "1"), &[&[], &[]]);
+    let bench = bench.answer("virsh", 1, "", &fixture("virsh-create-active.err"));
+    let (code, reason, _) = ended(listed(bench, &[&[], &[], &[]]));
+    assert_eq!(code, 1, "{reason}");
+    assert!(reason.contains("domain 'vm' is already active; it is not here: restart libvirtd"), "{reason}");
+}
+
+#[test]
+fn what_libvirt_is_receiving_is_never_made_to_run_and_is_taken_away_at_once() {
+    let host = host();
+    let half = list(&["d1 --p---"]).replace("4.3\n", "0.0\n");
+    let looks = |bench: Bench| (0..1000).fold(bench, |bench, _| bench.answer("xl", 0, &half, ""));
+    let (code, reason, said) = ended(looks(host.vm(Verb::Start)));
+    assert_eq!((code, said.len()), (1, 0), "{said:?}");
+    assert!(reason.contains("is paused and has never run: it is being received"), "{reason}");
+    assert!(reason.contains("nothing is started beside it"), "{reason}");
+    // virsh waits for libvirt's lock, and gives up; no_kill is for guests that have something to lose.
+    for no_kill in ["0", "1"] {
+        let bench = host.vm(Verb::Stop).param("use_virsh", "1").param("no_kill", no_kill);
+        let bench = with_virsh(bench.answer("xl", 0, &half, "")).answer("virsh", 1, "", LOCKED);
+        let lists: Vec<&[&str]> = vec![&[]; 20];
+        let (code, reason, said) = ended(listed(bench.answer("xl", 0, "", ""), &lists));
+        assert_eq!(code, 0, "{reason}");
+        assert_eq!(said, ["virsh -c xen:/// uri", "virsh -c xen:/// destroy d1", "xl destroy d1"]);
+    }
+}
+
+#[test]
+fn a_guest_that_libvirt_holds_is_asked_to_shut_down_without_it() {
+    let host = Host::new(XML);
+    let bench = listed(host.vm(Verb::Stop).param("use_virsh", "1"), &[&["d1 -b----"]]);
+    let bench = with_virsh(bench).answer("virsh", 1, "", LOCKED).answer("virsh", 1, "", LOCKED);
+    let lists: Vec<&[&str]> = vec![&[]; 20];
+    let (code, reason, said) = ended(listed(bench.answer("xl", 0, "", ""), &lists));
+    assert_eq!(code, 0, "{reason}");
+    assert_eq!(said.last().unwrap(), "xl shutdown d1", "{said:?}");
+}
+
+#[test]
+fn a_migration_of_libvirts_whose_end_was_not_heard_is_settled_by_asking_the_other_host() {
+    let host = host();
+    let half: [&[&str]; 2] = [&["d1 ---ss-"], &["d1 ---ss-"]];
+    let bench = sent(&host, XML, &[]).answer("virsh", 1, "", "error: End of file while reading data\n");
+    let bench = listed(bench, &half[..1]).answer("ssh", 0, &list(&["d1 -b----"]), "");
+    let bench = listed(bench.answer("xl", 0, "", ""), &[&[]]);
+    let (code, reason, said) = ended(bench.answer("ssh", 0, &list(&["d1 -b----"]), ""));
+    assert_eq!(code, 0, "{reason} {said:?}");
+    assert!(said.contains(&"xl destroy d1".to_owned()), "{said:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! `mutants`: does the judge see what it should? Small defects are put into a copy of our agents, one at a time, and
 //! `ringfence-conformance` must find each of them.
 //!
-//! The agents as they are come first: a judge that is always red catches nothing. Then each mutation is built (the next
-//! one while the judge looks at the last) and judged with the cases that its entry names; only when these hold, with all
-//! others. Green means: every defect was caught by a case that its entry names, or refused by the compiler where the
+//! The agents as they are come first: a judge that is always red catches nothing. When all mutations are asked for, they
+//! go through all cases, else through those that the entries name. Then each mutation is built (the next one while the
+//! judge looks at the last) and judged with the cases that its entry names; only when these hold, with all others. Green means: every defect was caught by a case that its entry names, or refused by the compiler where the
 //! entry says so.
 
 mod bounded;
@@ -53,7 +53,7 @@ pub fn all(ids: &[&str]) -> Result<bool, String> {
         return Err(format!("no mutation is called {unknown}"));
     }
     list.mutations.retain(|mutation| ids.is_empty() || ids.contains(&mutation.id.as_str()));
-    let judge = Judge::build(&list)?;
+    let judge = Judge::build(&list, ids.is_empty())?;
     let wrong = list::wrong(&list, &workspace::root(), &judge.cases);
     for (id, what) in &wrong {
         println!("{:<9} {id}: {what}", "STALE");
@@ -162,10 +162,12 @@ struct Judge {
     /// Ids of all its cases.
     cases: Vec<String>,
     parameters: std::collections::BTreeMap<String, Vec<String>>,
+    /// The agents as they are go through all cases, and not only through those that an entry names.
+    whole: bool,
 }
 
 impl Judge {
-    fn build(list: &List) -> Result<Self, String> {
+    fn build(list: &List, whole: bool) -> Result<Self, String> {
         let program = workshop::judge()?;
         let listed = bounded::run(workshop::judge_command(&program).arg("list"), LONGEST_JUDGEMENT)?;
         let cases: Vec<String> = listed
@@ -177,7 +179,7 @@ impl Judge {
         if cases.is_empty() {
             return Err(format!("the judge lists no case: {}", listed.stderr.trim()));
         }
-        Ok(Self { program, cases, parameters: list.parameters.clone() })
+        Ok(Self { program, cases, parameters: list.parameters.clone(), whole })
     }
 
     /// Its verdicts on an agent; without cases, all that concern it.
@@ -222,7 +224,10 @@ impl Judge {
     fn clean_one(&self, program: &Path, list: &List, workshop: &Workshop) -> Vec<String> {
         let agent = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let report = workshop.report(&format!("clean-{agent}"));
-        let outcomes = match self.ask(program, &agent, &[], &report) {
+        let mine = || list.mutations.iter().filter(|mutation| mutation.agent == agent);
+        let named = || mine().flat_map(|mutation| &mutation.caught_by).filter(|by| *by != list::COMPILER);
+        let cases: Vec<String> = if self.whole { Vec::new() } else { named().cloned().collect() };
+        let outcomes = match self.ask(program, &agent, &cases, &report) {
             Ok(outcomes) => outcomes,
             Err(why) => return vec![format!("{agent}: {why}")],
         };
@@ -231,8 +236,7 @@ impl Judge {
             .filter(|outcome| outcome.is_broken())
             .map(|outcome| format!("{agent} breaks {} without a mutation", outcome.case))
             .collect();
-        let mine = list.mutations.iter().filter(|mutation| mutation.agent == agent);
-        for by in mine.flat_map(|mutation| &mutation.caught_by).filter(|by| *by != list::COMPILER) {
+        for by in named() {
             let complaint = match outcomes.iter().find(|outcome| outcome.case == *by) {
                 Some(outcome) if outcome.verdict == "held" || outcome.is_broken() => continue,
                 Some(outcome) => {

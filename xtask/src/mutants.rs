@@ -3,8 +3,8 @@
 //!
 //! The agents as they are come first: a judge that is always red catches nothing. When all mutations are asked for, they
 //! go through all cases, else through those that the entries name. Then each mutation is built (the next one while the
-//! judge looks at the last) and judged with the cases that its entry names; only when these hold, with all others. Green means: every defect was caught by a case that its entry names, or refused by the compiler where the
-//! entry says so.
+//! judge looks at the last) and judged with the cases that its entry names; only when these hold, with all others. Green
+//! means: every defect was caught by a case that its entry names, or refused by the compiler where the entry says so.
 
 mod bounded;
 mod list;

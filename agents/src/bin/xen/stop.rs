@@ -208,9 +208,7 @@ impl Xen {
         let mut refused = None;
         for tool in tools(cx, tool) {
             for way in ways {
-                // libvirt waits as long for its lock as something else is done to the guest.
-                let share = if tool == Toolstack::Virsh { 3 } else { 1 };
-                let limit = Deadline::after(course.grace.left(cx) / share);
+                let limit = Deadline::after(course.grace.left(cx) / share(tool));
                 match toolstack::run(cx, &tool.cmd(way.iter().copied()), limit) {
                     Ok(_) => return Ok(()),
                     Err(_) if course.grace.over(cx) => return Ok(()),
@@ -245,11 +243,19 @@ fn tools(cx: &Cx, tool: Toolstack) -> impl Iterator<Item = Toolstack> {
     std::iter::once(tool).chain(besides)
 }
 
+/// Which part of the time one call gets: libvirt waits for its lock as long as something else is done to the guest.
+const fn share(tool: Toolstack) -> u32 {
+    match tool {
+        Toolstack::Virsh => 3,
+        Toolstack::Xl | Toolstack::Xm => 1,
+    }
+}
+
 fn destroy(cx: &Cx, tool: Toolstack, name: &str, course: &mut Course) {
     course.acted = true;
     for tool in tools(cx, tool) {
-        let share = if tool == Toolstack::Virsh { 3 } else { 1 };
-        let limit = Deadline::after(DESTROY_LIMIT.min(cx.left_or(DESTROY_LIMIT * share) / share));
+        let limit = DESTROY_LIMIT.min(cx.left_or(DESTROY_LIMIT * share(tool)) / share(tool));
+        let limit = Deadline::after(limit);
         match toolstack::run(cx, &tool.cmd(["destroy", name]), limit) {
             Ok(_) => return,
             Err(fault) => course.last = Some(fault.context(format_args!("cannot destroy {name}"))),

@@ -1,7 +1,7 @@
 //! libvirt's `virsh` as a toolstack of Xen: virsh(1), with the driver libxl (`xen:///`).
 //!
 //! It is for what is done to a guest. What there is, is asked of `xl` or `xm` as long as one of them is installed: they show what
-//! the hypervisor has, and libvirt calls a guest that is just being received "shut off".
+//! the hypervisor has, and libvirt calls a guest that is just being received "shut off" or "paused".
 
 use crate::listing::{Condition, Domain, Reason};
 use crate::vm::{Flag, Vm};

@@ -7,20 +7,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Beside the closure of the tools: their version is not in these names.
-const TOOLS: [&str; 2] = ["xen-utils-common", "xenstore-utils"];
-/// Of all that the tools need this is not in the root already.
-const FAMILIES: [&str; 5] = ["libxen", "libyajl", "libncurses6", "xen-utils", "xenstore-utils"];
-/// libvirt with its driver for Xen and no other, and what of its needs is not in the root.
-const LIBVIRT: [&str; 8] = [
-    "libcurl3-gnutls",
-    "libpcap0.8",
-    "libpciaccess0",
+const TOOLS: [&str; 4] =
+    ["libvirt-clients", "libvirt-daemon-driver-xen", "xen-utils-common", "xenstore-utils"];
+/// Of all that the tools and libvirt need this is not in the root already.
+const FAMILIES: [&str; 10] = [
+    "libcurl3",
+    "libncurses6",
+    "libpcap",
+    "libpciaccess",
     "libssh-4",
-    "libvirt-clients",
-    "libvirt-daemon",
-    "libvirt-daemon-driver-xen",
-    "libvirt0",
+    "libvirt",
+    "libxen",
+    "libyajl",
+    "xen-utils",
+    "xenstore-utils",
 ];
+/// libvirt's daemon depends on it, and runs without.
+const OTHER_DRIVER: &str = "libvirt-daemon-driver-qemu";
 
 /// Where they come to lie in the root, mode and text.
 const FILES: [(&str, u32, &str); 5] = [
@@ -36,8 +39,8 @@ pub(super) fn ready(image: &Image, hypervisor: &str, say: &dyn Fn(&str)) -> Resu
     let of_version = hypervisor.replace("xen-hypervisor-", "xen-utils-");
     let tools = [&[of_version.trim_end_matches("-amd64")], TOOLS.as_slice()].concat();
     let mut packages = debian::closure(&tools)?;
-    packages.retain(|name| FAMILIES.iter().any(|family| name.starts_with(family)));
-    let packages: Vec<&str> = packages.iter().map(String::as_str).chain(LIBVIRT).collect();
+    packages.retain(|name| name != OTHER_DRIVER && FAMILIES.iter().any(|family| name.starts_with(family)));
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     let release = image.release()?;
     let mut parts = vec![debian::candidates(&packages)?.join("\n"), release];
     parts

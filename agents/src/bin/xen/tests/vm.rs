@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// What virsh says when something else is done to the guest for longer than libvirt waits.
+/// What virsh says when something else is done to the guest for longer than libvirt waits: in the words of its
+/// `libxl_domain.c`, not recorded.
 const LOCKED: &str = "error: Failed to destroy domain d1\nerror: Timed out during operation: cannot acquire state change lock\n";
 const XML: &str = "<domain type='xen'><name>d1</name></domain>\n";
 
